@@ -1,0 +1,82 @@
+"""Ranks and the few collectives vltk needs; each is the identity in a single process."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from datetime import timedelta
+
+import torch
+import torch.distributed as torch_dist
+from torch import Tensor
+
+
+def start() -> None:
+    """Joins the process group that torchrun, DeepSpeed's launcher or SLURM described in the environment, if any."""
+    if torch_dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch_dist.init_process_group(backend, timeout=timedelta(minutes=10))
+
+
+def stop() -> None:
+    """Leaves the process group together: gloo aborts a process that exits while others still talk to it."""
+    if torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
+def rank() -> int:
+    return torch_dist.get_rank() if torch_dist.is_initialized() else 0
+
+
+def world() -> int:
+    return torch_dist.get_world_size() if torch_dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def device() -> torch.device:
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def barrier() -> None:
+    if world() > 1:
+        torch_dist.barrier()
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of every rank's `tensor`, on each rank; without gradient."""
+    if world() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    torch_dist.all_reduce(total)
+    return total
+
+
+def gather(tensor: Tensor) -> Tensor:
+    """(B, ...) on each rank -> (world * B, ...), in rank order; without gradient."""
+    if world() == 1:
+        return tensor.detach()
+    parts = [torch.empty_like(tensor) for _ in range(world())]
+    torch_dist.all_gather(parts, tensor.detach().contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_grad(tensor: Tensor) -> Tensor:
+    """(B, ...) on each rank -> (world * B, ...), in rank order; gradients of all ranks flow back to their owner."""
+    if world() == 1:
+        return tensor
+    from torch.distributed.nn.functional import all_gather
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*deprecated.*")
+        return torch.cat(all_gather(tensor.contiguous()))

@@ -1,0 +1,1 @@
+"""Visual tokenizers: an image in, one code a patch out."""

@@ -1,0 +1,1 @@
+"""Model families; each answers the verbs of objectives and evaluators."""

@@ -1,0 +1,47 @@
+"""Prediction heads. They belong to the model, as export, filtering and re-ranking need them (not to objectives)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vltk.models.layers import init_weights
+
+MAX_LOGIT_SCALE = math.log(100)  # CLIP (arXiv 2103.00020 section 2.5), FLAVA
+
+
+class PredictionHead(nn.Module):
+    """Linear, GELU, norm, linear to the vocabulary: words or codes at masked positions (BERT's; FLAVA's four)."""
+
+    def __init__(self, width: int, vocab: int, eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.decoder = nn.Linear(width, vocab)
+        init_weights(self)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(K, D) -> (K, V)."""
+        return self.decoder(self.norm(nn.functional.gelu(self.dense(tokens))))
+
+
+class MatchHead(nn.Module):
+    """Linear, tanh, linear to two classes: 1 means that image and text belong together."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, 2)
+        init_weights(self)
+
+    def forward(self, cls: Tensor) -> Tensor:
+        """(B, D) -> (B, 2)."""
+        return self.classifier(torch.tanh(self.dense(cls)))
+
+
+def clamped_scale(logit_scale: Tensor) -> Tensor:
+    """exp(logit_scale) with the logarithm held in [0, ln 100]; the gradient passes the clamp, so it can come back."""
+    held = logit_scale + (logit_scale.clamp(0, MAX_LOGIT_SCALE) - logit_scale).detach()
+    return held.exp()

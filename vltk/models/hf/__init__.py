@@ -1,0 +1,1 @@
+"""Hugging Face's model classes and ours: the same sizes as another config, the same tensors under other names."""

@@ -1,0 +1,98 @@
+"""transformers' CLIPModel (modeling_clip.py, 5.23) and the family `clip`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vltk.models.hf.checks import differing, refuse, side
+from vltk.models.weights import Link, blocks, both
+from vltk.parts import Choice
+
+ARCHITECTURE = "CLIPModel"
+ACTIVATIONS = ("gelu", "quick_gelu")
+BLOCK = {
+    "attention_norm": ("layer_norm1",),
+    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention.out": ("self_attn.out_proj",),
+    "mlp_norm": ("layer_norm2",),
+    "mlp.0": ("mlp.fc1",),
+    "mlp.2": ("mlp.fc2",),
+}
+SIZES = {  # of a tower: ours, theirs
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp": "intermediate_size",
+    "eps": "layer_norm_eps",
+    "activation": "hidden_act",
+}
+VISION = {"patch_bias": False, "mask_token": False, "embedding_norm": True, "dropout": 0.0}
+
+
+def options(config: Any) -> dict[str, Any]:
+    """The options of our family for a CLIPConfig. Raises VltkError naming every key that we cannot express."""
+    image, text = config.vision_config, config.text_config
+    problems = differing("vision_config", image, {"attention_dropout": 0.0, "num_channels": 3})
+    problems += differing("text_config", text, {"attention_dropout": 0.0})
+    for place, tower in (("vision_config", image), ("text_config", text)):
+        if tower.hidden_act not in ACTIVATIONS:
+            problems.append(f"{place}.hidden_act: {tower.hidden_act!r} given; have: {', '.join(ACTIVATIONS)}")
+    size = {key: side("vision_config", image, key, problems) for key in ("image_size", "patch_size")}
+    refuse(f"this {ARCHITECTURE} is none that vltk has", problems)
+    return {
+        "image": _sizes("vit", image) | VISION | {"image_size": size["image_size"], "patch": size["patch_size"]},
+        "text": _sizes("causal", text) | {"vocab": text.vocab_size, "max_length": text.max_position_embeddings},
+        "embedding": config.projection_dim,
+    }
+
+
+def config(model: Choice) -> dict[str, Any]:
+    """The CLIPConfig of a model of ours, as plain data, but for the special tokens of its text."""
+    chosen: Any = model
+    image, text = chosen.image, chosen.text
+    others = differing("model.image", image, {"part": "vit"}) + differing("model.text", text, {"part": "causal"})
+    refuse(f"{ARCHITECTURE} cannot say this", others)
+    problems = differing("model.image", image, VISION) + differing("model.text", text, {"dropout": 0.0})
+    refuse(f"{ARCHITECTURE} cannot say this", problems)
+    shared = {"projection_dim": chosen.embedding}
+    return {
+        "vision_config": _their_sizes(image)
+        | shared
+        | {"image_size": image.image_size, "patch_size": image.patch},
+        "text_config": _their_sizes(text)
+        | shared
+        | {"vocab_size": text.vocab, "max_position_embeddings": text.max_length},
+        **shared,
+    }
+
+
+def links(model: Choice) -> list[Link]:
+    """Every tensor of our model and its name in the file."""
+    chosen: Any = model
+    image = chosen.image
+    kernel = (image.width, 3, image.patch, image.patch)
+    found = [
+        Link("image.cls", ("vision_model.embeddings.class_embedding",)),
+        Link("image.patch_projection.weight", ("vision_model.embeddings.patch_embedding.weight",), kernel),
+        Link("image.positions", ("vision_model.embeddings.position_embedding.weight",)),
+        Link("text.words.weight", ("text_model.embeddings.token_embedding.weight",)),
+        Link("text.positions.weight", ("text_model.embeddings.position_embedding.weight",)),
+        Link("image_projection.weight", ("visual_projection.weight",)),
+        Link("text_projection.weight", ("text_projection.weight",)),
+        Link("logit_scale", ("logit_scale",)),
+    ]
+    found += both("image.embedding_norm", "vision_model.pre_layrnorm")
+    found += both("image.transformer.norm", "vision_model.post_layernorm")
+    found += both("text.transformer.norm", "text_model.final_layer_norm")
+    for ours, theirs in (("image", "vision"), ("text", "text")):
+        depth = getattr(chosen, ours).depth
+        found += blocks(f"{ours}.transformer.blocks", f"{theirs}_model.encoder.layers", depth, BLOCK)
+    return found
+
+
+def _sizes(part: str, config: Any) -> dict[str, Any]:
+    return {"part": part} | {ours: getattr(config, theirs) for ours, theirs in SIZES.items()}
+
+
+def _their_sizes(part: Any) -> dict[str, Any]:
+    return {theirs: getattr(part, ours) for ours, theirs in SIZES.items()}

@@ -1,0 +1,43 @@
+"""transformers' FlavaImageCodebook (modeling_flava.py): the encoder of DALL-E's dVAE and the codebook `dvae`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vltk.models.hf.checks import differing, refuse
+from vltk.models.weights import Link, both
+from vltk.parts import Choice
+
+PREFIX = "image_codebook."
+GROUPS = 4  # written out in FlavaImageCodebook; its config's num_groups only sets the gain
+
+
+def options(config: Any) -> dict[str, Any]:
+    """The options of our codebook for a FlavaImageCodebookConfig: it has no decoder."""
+    wanted = {"num_groups": GROUPS, "input_channels": 3}
+    refuse("this image codebook is none that vltk has", differing("image_codebook_config", config, wanted))
+    sizes = {"width": config.hidden_size, "blocks": config.num_blocks_per_group, "codes": config.vocab_size}
+    return sizes | {"groups": GROUPS, "decoder": False}
+
+
+def config(codes: Choice) -> dict[str, Any]:
+    """The FlavaImageCodebookConfig of a codebook of ours, as plain data."""
+    chosen: Any = codes
+    refuse("FlavaImageCodebook cannot say this", differing("model", chosen, {"part": "dvae"}))
+    refuse("FlavaImageCodebook cannot say this", differing("model", chosen, {"groups": GROUPS}))
+    return {"hidden_size": chosen.width, "num_blocks_per_group": chosen.blocks, "vocab_size": chosen.codes}
+
+
+def links(codes: Choice) -> list[Link]:
+    """Every tensor of our encoder and its name in the file."""
+    chosen: Any = codes
+    found = both("encoder.input", f"{PREFIX}blocks.input") + both("encoder.output", f"{PREFIX}blocks.output.conv")
+    for group in range(1, GROUPS + 1):
+        for block in range(1, chosen.blocks + 1):
+            ours = f"encoder.group_{group}_block_{block}"
+            theirs = f"{PREFIX}blocks.group_{group}.group.block_{block}"
+            for number in range(4):
+                found += both(f"{ours}.convolutions.{number}", f"{theirs}.res_path.path.conv_{number + 1}")
+            if group > 1 and block == 1:
+                found += both(f"{ours}.identity", f"{theirs}.id_path")
+    return found

@@ -1,0 +1,167 @@
+"""The one transformer block: pre-LN (ViT, arXiv 2010.11929), shared by every encoder.
+
+Shapes: B batch, N tokens, R rows read, D width, H heads. A last block runs its queries only at the rows that are
+read (`Rows`); keys and values always come from all tokens, so the result equals the full computation at those rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Token positions that somebody reads: `index` (B, R) ascending a sample, `valid` (B, R) False where padded."""
+
+    index: Tensor
+    valid: Tensor
+
+    @classmethod
+    def first(cls, tokens: Tensor) -> Rows:
+        """Position 0 of each sample of `tokens` (B, ...): the CLS token."""
+        index = torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device)
+        return cls(index, torch.ones_like(index, dtype=torch.bool))
+
+    @classmethod
+    def where(cls, mask: Tensor) -> Rows:
+        """The True positions of `mask` (B, N), padded to the largest count of the batch."""
+        most = max(1, int(mask.sum(1).max()))
+        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # True first, ascending
+        return cls(order, mask.gather(1, order))
+
+    def take(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, R, D)."""
+        return tokens.gather(1, self.index[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
+        """x (B, N, D), mask additive and broadcastable to (B, H, N, N) -> (B, N, D), or (B, R, D) with `rows`."""
+        width = x.shape[-1]
+        if rows is None:
+            query, key, value = self.qkv(x).chunk(3, dim=-1)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            query = F.linear(rows.take(x), weight[:width], bias[:width])
+            key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+            mask = _mask_at(mask, rows)
+        return self.out(_merge(attend(_split(query, self.heads), _split(key, self.heads), _split(value, self.heads), mask)))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, H, R, D/H), 2 x (B, H, N, D/H) -> (B, H, R, D/H).
+
+    On CPU plain matmul and softmax: `scaled_dot_product_attention` forward and backward is 2.4 to 7 times slower there
+    in bf16 at these lengths, and equal in fp32.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if mask is None else mask.to(query.dtype))
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (B, H, R, N)
+    if mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    return scores.softmax(-1).to(value.dtype) @ value
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, N, D) -> (B, H, N, D/H)
+
+
+def _merge(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)  # (B, H, N, D/H) -> (B, N, D)
+
+
+def _mask_at(mask: Tensor | None, rows: Rows) -> Tensor | None:
+    if mask is None or mask.shape[-2] == 1:
+        return mask
+    mask = mask.expand(len(rows.index), -1, -1, -1)  # (B, 1, N, N)
+    return mask.gather(2, rows.index[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[-1]))
+
+
+class QuickGelu(nn.Module):
+    """x * sigmoid(1.702 x): the activation of OpenAI's CLIP weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGelu}
+
+
+class Block(nn.Module):
+    """x += attention(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.attention = Attention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width, eps=eps)
+        self.mlp = nn.Sequential(nn.Linear(width, mlp), ACTIVATIONS[activation](), nn.Linear(mlp, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D), or (B, R, D) at `rows`."""
+        attended = self.attention(self.attention_norm(x), mask, rows)
+        x = (x if rows is None else rows.take(x)) + self.dropout(attended)
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and the final norm, which the caller applies where the normalised states are read."""
+
+    def __init__(
+        self, width: int, depth: int, heads: int, mlp: int, eps: float, activation: str = "gelu", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, x: Tensor, mask: Tensor | None, reads: list[Rows | None]) -> list[Tensor]:
+        """Runs `len(reads)` passes that lie behind one another in the batch, the last block only where each is read.
+
+        x (P * B, N, D), mask for that batch or one that broadcasts, reads one entry a pass (None: all rows)
+        -> P tensors (B, R, D) before the final norm.
+        """
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        last = self.blocks[-1]
+        if all(rows is None for rows in reads):
+            return list(last(x, mask).chunk(len(reads)))
+        masks = [mask] * len(reads) if mask is None or mask.shape[0] == 1 else list(mask.chunk(len(reads)))
+        return [last(part, m, rows) for part, m, rows in zip(x.chunk(len(reads)), masks, reads, strict=True)]
+
+
+def padding_mask(lengths: Tensor, size: int) -> Tensor:
+    """lengths (B,) -> (B, 1, 1, N) additive: 0 at real tokens, -inf at padding."""
+    padded = torch.arange(size, device=lengths.device) >= lengths[:, None]  # (B, N)
+    return torch.zeros(padded.shape, device=lengths.device).masked_fill_(padded, float("-inf"))[:, None, None]
+
+
+def causal_mask(size: int, device: torch.device) -> Tensor:
+    """(1, 1, N, N) additive: a token sees itself and those before it."""
+    return torch.full((size, size), float("-inf"), device=device).triu(1)[None, None]
+
+
+def init_weights(module: nn.Module, std: float = 0.02) -> None:
+    """N(0, std) for linear, convolution and embedding weights, zero biases, unit norms (FLAVA's and BERT's start)."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
+            nn.init.normal_(part.weight, std=std)
+        if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+        if isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)

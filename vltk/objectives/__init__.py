@@ -1,0 +1,1 @@
+"""Pretraining losses, one file each; the file name is the recipe name."""

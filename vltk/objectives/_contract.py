@@ -1,0 +1,94 @@
+"""What every objective answers, and the pieces that several share.
+
+An objective says which `views` the loader must make, which rows of which passes it reads, how many items its losses
+count, and their sums. Sums are divided by the counts of the whole step (all ranks, all micro-batches), so that any
+split of a global batch gives one loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Read
+
+Batch = Mapping[str, Tensor]
+Views = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Losses:
+    """By name: sums over the counted items, still weighted; and figures to log, which are averaged over micro-batches."""
+
+    sums: dict[str, Tensor]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """The contract. `views` maps a view's name to its maker and options (plain data)."""
+
+    views: Views
+
+    def reads(self, views: set[str]) -> set[Read]:
+        """The rows read of each pass, given the names of all views of the stream."""
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """By loss name: how many items of this micro-batch its mean is taken over."""
+
+    def __call__(self, encoded: Encoded, step: int) -> Losses:
+        """The losses of one micro-batch."""
+
+
+class Joining(Objective, Protocol):
+    """An objective whose loss joins all samples of a step: it embeds a micro-batch, then compares what was gathered."""
+
+    def embed(self, encoded: Encoded) -> tuple[Tensor, ...]:
+        """Tensors (B, ...) of the samples, then () tensors of parameters; all that the comparison reads."""
+
+    def compare(self, *embedded: Tensor, batch: Batch) -> Losses:
+        """The losses of the samples of this rank against those of all ranks."""
+
+
+def image_views(
+    grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None, aspect: float = 0.3
+) -> Views:
+    """Masked patches and the image that the codebook sees; BEiT's 75 of 196 and blocks of 16, scaled to the grid."""
+    patches = math.prod(grid)
+    return {
+        "image": {"maker": "image"},
+        "image_masked_at": {
+            "maker": "block_mask",
+            "grid": list(grid),
+            "max_masked": round(mask_ratio * patches),
+            "min_block": max(1, round(16 * patches / 196)) if min_block is None else min_block,
+            "aspect": aspect,
+        },
+        "image_for_codes": {"maker": "image_for_codes", "size": grid[0] * stride},
+    }
+
+
+def text_views(ratio: float, whole_word: bool) -> Views:
+    """The text, and the same text with words hidden as BERT does."""
+    return {
+        "text": {"maker": "text"},
+        "text_masked": {"maker": "masked_text", "ratio": ratio, "whole_word": whole_word},
+    }
+
+
+def positive(batch: Batch, like: Tensor) -> Tensor:
+    """(B,) True at pairs whose image and text belong together; all of them where nothing was mismatched."""
+    if "positive" in batch:
+        return batch["positive"]
+    return like.new_ones(len(like), dtype=bool)
+
+
+def prediction(logits: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """logits (K, V), target (K,) -> the weighted sum of cross-entropies and the accuracy (NaN when K is 0)."""
+    loss = weight * F.cross_entropy(logits.float(), target, reduction="sum")
+    return loss, (logits.detach().argmax(-1) == target).float().mean()

@@ -1,0 +1,92 @@
+"""Training of DALL-E's visual tokenizer (arXiv 2102.12092 section 2.1 and appendix A.2).
+
+Gumbel-softmax relaxation forward and backward, logit-Laplace reconstruction, KL to the uniform prior over the codes.
+Schedules are from memory of appendix A.2 and are written into the recipes, where they can be changed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vltk.models.codebooks.dvae import map_pixels, unmap_pixels
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Read
+from vltk.objectives._contract import Batch, Losses
+
+
+class DVaeReconstruction(nn.Module):
+    """Negative evidence lower bound a pixel and channel; mean over images.
+
+    temperature falls as a half cosine from `temperature` to `final_temperature` over `temperature_steps`; the KL weight
+    rises from 0 to `kl` over `kl_steps` (6.6 / 192 in DALL-E's units, where the whole loss is divided by the number of
+    pixels and channels).
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        final_temperature: float = 1 / 16,
+        temperature_steps: int = 150_000,
+        kl: float = 6.6 / 192,
+        kl_steps: int = 5_000,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.views = {"image": {"maker": "image"}}
+        self.temperature, self.final_temperature = temperature, final_temperature
+        self.temperature_steps, self.kl, self.kl_steps, self.weight = temperature_steps, kl, kl_steps, weight
+
+    def reads(self, views: set[str]) -> set[Read]:
+        return set()
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        images = batch["image"].new_tensor(len(batch["image"]), dtype=torch.long)
+        return {"reconstruction": images, "kl": images}
+
+    def forward(self, encoded: Encoded, step: int) -> Losses:
+        model, images = encoded.model, encoded.batch["image"]
+        target = map_pixels(images)  # (B, 3, S, S)
+        logits = model.logits(images).float()  # (B, K, h, w)
+        temperature = half_cosine(self.temperature, self.final_temperature, step / self.temperature_steps)
+        mean, log_scale = model.stats(F.gumbel_softmax(logits, tau=temperature, dim=1)).float().chunk(2, dim=1)
+        pixels = target[0].numel()
+        reconstruction = logit_laplace(target, mean, log_scale).sum() / pixels
+        kl_weight = half_cosine(0.0, self.kl, step / self.kl_steps)
+        kl = kl_weight * kl_to_uniform(logits).sum() / (logits.shape[2] * logits.shape[3])
+        metrics = {"temperature": logits.new_tensor(temperature), **health(logits, mean, target)}
+        return Losses({"reconstruction": self.weight * reconstruction, "kl": self.weight * kl}, metrics)
+
+
+def half_cosine(start: float, end: float, progress: float) -> float:
+    """From `start` at progress 0 to `end` at 1 and beyond."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def logit_laplace(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log density of the logit-Laplace at `target` in (0, 1); all (B, 3, S, S)."""
+    scaled = (torch.logit(target) - mean).abs() * torch.exp(-log_scale)
+    return log_scale + scaled + torch.log(2 * target * (1 - target))
+
+
+def kl_to_uniform(logits: Tensor) -> Tensor:
+    """logits (B, K, h, w) -> (B, h, w): KL from the code distribution to the uniform one over K codes."""
+    log_probabilities = logits.log_softmax(1)
+    return (log_probabilities.exp() * log_probabilities).sum(1) + math.log(logits.shape[1])
+
+
+@torch.no_grad()
+def health(logits: Tensor, mean: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Codes used and their perplexity in this micro-batch, and the PSNR of the relaxed reconstruction in dB."""
+    counts = torch.bincount(logits.argmax(1).flatten(), minlength=logits.shape[1]).float()
+    share = counts / counts.sum()
+    error = F.mse_loss(unmap_pixels(mean.sigmoid()), unmap_pixels(target))
+    return {
+        "codes_used": (counts > 0).sum().float(),
+        "perplexity": torch.exp(torch.special.entr(share).sum()),
+        "psnr": -10 * torch.log10(error),
+    }

@@ -1,0 +1,60 @@
+"""Image-text contrastive loss: CLIP (arXiv 2103.00020, figure 3), global in FLAVA (arXiv 2112.04482 section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vltk import dist
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Read
+from vltk.objectives._contract import Batch, Losses, positive
+
+
+class ImageTextContrastive(nn.Module):
+    """Each matched image finds its text among all texts of the step, and each matched text its image.
+
+    Mismatched pairs are never rows, only columns. Gradients flow through the gather to the rank that owns a column.
+    label_smoothing: 0 in CLIP and FLAVA.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, weight: float = 1.0) -> None:
+        super().__init__()
+        self.views = {"image": {"maker": "image"}, "text": {"maker": "text"}}
+        self.label_smoothing, self.weight = label_smoothing, weight
+
+    def reads(self, views: set[str]) -> set[Read]:
+        return {("image", "cls"), ("text", "cls")}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        return {"itc": positive(batch, batch["text"]).sum()}
+
+    def embed(self, encoded: Encoded) -> tuple[Tensor, ...]:
+        """Images (B, E), texts (B, E), scale ()."""
+        model = encoded.model
+        return model.embed_image(encoded["image"]), model.embed_text(encoded["text"]), model.scale()
+
+    def compare(self, *embedded: Tensor, batch: Batch) -> Losses:
+        with torch.autocast(embedded[0].device.type, enabled=False):  # fp32, as when micro-batches are joined
+            return self._compare(*embedded, rows=positive(batch, embedded[0]))
+
+    def forward(self, encoded: Encoded, step: int) -> Losses:
+        return self.compare(*self.embed(encoded), batch=encoded.batch)
+
+    def _compare(self, image: Tensor, text: Tensor, scale: Tensor, rows: Tensor) -> Losses:
+        """image, text (B, E), scale (), rows (B,) True at matched pairs.
+        rows = positive(batch, image)  # (B,)
+        every = dist.gather_with_grad(torch.stack([image, text], dim=1))  # (G, 2, E)
+        target = (dist.rank() * len(image) + torch.arange(len(image), device=image.device))[rows]
+        to_text = scale * image[rows] @ every[:, 1].T  # (B', G)
+        to_image = scale * text[rows] @ every[:, 0].T
+        loss = (self._entropy(to_text, target) + self._entropy(to_image, target)) / 2
+        hits = (to_text.argmax(1) == target).float() + (to_image.argmax(1) == target).float()
+        return Losses({"itc": self.weight * loss}, {"itc_accuracy": hits.mean() / 2, "logit_scale": scale.detach()})
+
+    def forward(self, encoded: Encoded, step: int) -> Losses:
+        return self.compare(*self.embed(encoded), batch=encoded.batch)
+
+    def _entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target, reduction="sum", label_smoothing=self.label_smoothing)
