@@ -1,0 +1,39 @@
+"""What a stage is: the keys that affect its result, its data and what it starts from (design section 6).
+
+Finished and equal is skipped, stopped and equal goes on, changed is refused with the key named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vltk.recipe import Stage
+
+# How fast, how often written, on how many devices: these leave the result alone (up to rounding).
+WITHOUT_EFFECT = ("checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate")
+
+
+def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:
+    """`data`: digest of each data set's manifest; `sources`: digest of the weights of each run it starts from."""
+    keys = {key: value for key, value in stage.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
+    return {"recipe": keys, "data": dict(data), "sources": dict(sources)}
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """A short hash of plain data."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def changes(before: Any, after: Any, key: str = "") -> list[str]:
+    """One line a key that differs: `optimizer.lr: was 0.001, is 0.0005`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [*before, *(name for name in after if name not in before)]
+        return [
+            line
+            for name in names
+            for line in changes(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
+        ]
+    return [] if before == after else [f"{key}: was {before}, is {after}"]

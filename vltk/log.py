@@ -1,0 +1,108 @@
+"""What a run says: a live view on a terminal, plain lines elsewhere; only rank 0 speaks. And JSON lines on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def is_quiet() -> bool:
+    """True on every rank but the first."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def say(text: str) -> None:
+    """One line to the user, from rank 0."""
+    if not is_quiet():
+        console.print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """One line the user should not miss, from rank 0, on standard error."""
+    if not is_quiet():
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"warning: {text}", markup=False)
+
+
+class JsonLines:
+    """A file with one JSON object a line; a line is on disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops rows beyond `step`, and a half-written last line: a resumed run writes them again."""
+        if not self.path.exists():
+            return
+        kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(line + "\n" for line in kept))
+        part.replace(self.path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")
+
+
+class Monitor:
+    """Progress of a stage: step, losses by name, samples/s, data wait, time left, memory."""
+
+    def __init__(self, stage: str, steps: int, first: int) -> None:
+        self.stage, self.steps, self.first = stage, steps, first
+        self.latest: dict[str, str] = {}
+        live = sys.stdout.isatty() and not is_quiet()
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("step {task.completed}/{task.total}")
+        )
+        self.task = self.progress.add_task(stage, total=steps, completed=first)
+        self.live = Live(self._view(), console=console, refresh_per_second=4) if live else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.live:
+            self.live.__exit__(kind, error, trace)
+
+    def show(self, row: Mapping[str, Any], seconds_left: float) -> None:
+        """Shows one row of metrics.jsonl."""
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in row["losses"].items())
+        rates = f"{row['samples_per_s']:.0f} samples/s  wait {row['data_wait']:.0%}  {row['memory_gb']:.1f} GB"
+        self.latest[row["stream"]] = f"{losses}  {rates}"
+        if self.live:
+            self.progress.update(self.task, completed=row["step"], description=f"{self.stage} {_clock(seconds_left)}")
+            self.live.update(self._view())
+        else:
+            say(f"{self.stage} {row['step']}/{self.steps}  {row['stream']}: {losses}  {rates}  left {_clock(seconds_left)}")
+
+    def _view(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for stream, text in self.latest.items():
+            table.add_row(f"[cyan]{stream}", text)
+        return Group(self.progress, table)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,122 @@
+"""Runs the stages of a recipe in order, skipping those that are finished and equal."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vltk import __version__, dist
+from vltk.data.dataset import open_dataset
+from vltk.data.text import load_tokenizer
+from vltk.errors import Missing, RecipeError, VltkError
+from vltk.eval.run import evaluator
+from vltk.identity import changes, digest, identity
+from vltk.log import say
+from vltk.recipe import Recipe, Stage, missing_data, plain
+from vltk.run import RUNS, RunFolder, find
+from vltk.train.loop import train as train_stage
+from vltk.train.setup import build
+from vltk.train.signals import Stopped
+
+
+def train(recipe: Recipe, redo: bool = False) -> None:
+    """Every stage of the recipe, each into runs/NAME/STAGE, then the report.
+
+    redo: throws away stages that were made by another recipe. Raises Missing, RecipeError, VltkError, Stopped.
+    """
+    absent = missing_data(recipe)
+    if absent:
+        raise Missing(f"{recipe.name} needs data that is not on disk", [*absent, ("then", f"vltk train {recipe.name}")])
+    dist.start()
+    try:
+        for order, (name, stage) in enumerate(recipe.stages.items()):
+            folder = RunFolder(RUNS / recipe.name / name)
+            with folder.locked() if dist.is_main() else nullcontext():
+                _run_stage(recipe, name, stage, folder, order, redo)
+    finally:
+        dist.stop()
+    if dist.is_main():
+        _report(recipe.name)
+
+
+def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order: int, redo: bool) -> None:
+    sources = {value: _source(recipe, value) for value in [*stage.init.values(), *stage.frozen.values()]}
+    facts = identity(stage, _data_digests(stage), _source_digests(sources))
+    status = _status(folder, facts, redo)
+    if status == "finished":
+        say(f"{name}: finished before, nothing to do ({folder.path})")
+        return
+    if dist.is_main():
+        _open(folder, stage, facts, order, sources)
+    dist.barrier()
+    setup = build(f"{recipe.name}/{name}", stage, folder, sources)
+    try:
+        train_stage(setup, evaluator(stage.evaluate.tasks) if stage.evaluate.tasks else None)
+    except Stopped:
+        if dist.is_main():
+            folder.note(status="stopped")
+            say(f"{name}: stopped and saved; the same command goes on from here")
+        raise
+
+
+def _source(recipe: Recipe, value: str) -> Path:
+    return RUNS / recipe.name / value if value in recipe.stages else find(value).path
+
+
+def _data_digests(stage: Stage) -> dict[str, str]:
+    return {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
+
+
+def _source_digests(sources: Mapping[str, Path]) -> dict[str, str]:
+    found = {}
+    for value, path in sources.items():
+        facts = RunFolder(path).facts()
+        if facts.get("status") != "finished":
+            raise VltkError(f"{path} is not finished, so nothing can start from it; finish it first")
+        found[value] = digest(facts["identity"])
+    return found
+
+
+def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
+    """`new`, `begun` or `finished`; refuses a folder that another recipe made, or empties it with `redo`."""
+    before = folder.facts()
+    if not before:
+        return "new"
+    different = changes(before["identity"], facts)
+    if not different:
+        return str(before["status"]) if before["status"] == "finished" else "begun"
+    if not redo:
+        shown = "\n  ".join(line.removeprefix("recipe.") for line in different[:8])
+        raise RecipeError(
+            f"{folder.path} was made by another recipe:\n  {shown}\n"
+            "give this run another name (name=OTHER), or throw the old one away with --redo"
+        )
+    if dist.is_main():
+        for path in folder.path.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return "new"
+
+
+def _open(folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]) -> None:
+    """Writes what makes the folder explain itself."""
+    folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
+    if stage.tokenizer:
+        shutil.copyfile(load_tokenizer(stage.tokenizer).vocab, folder.vocabulary)
+    frozen = {helper: str(sources[source].resolve()) for helper, source in stage.frozen.items()}
+    folder.note(
+        status="running", identity=facts, order=order, frozen=frozen, vltk=__version__, machine=platform.platform(),
+        step=folder.facts().get("step", 0),
+    )  # fmt: skip
+
+
+def _report(name: str) -> None:
+    from vltk.report import build as build_report
+
+    say(f"report: {build_report(name)}")

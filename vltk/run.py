@@ -1,0 +1,195 @@
+"""The run folder: what a stage leaves behind, and all that evaluation, captioning, export and reports read.
+
+runs/NAME/STAGE/: recipe.yaml (resolved), run.json (provenance and status), metrics.jsonl, results.jsonl,
+bad_samples.jsonl, checkpoints/, model.safetensors, vocab.txt, report.html. `NAME` alone means its last stage.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vltk.errors import Missing, VltkError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vltk.recipe import Stage
+
+RUNS = Path("runs")
+STAGE_FILE, FACTS_FILE, WEIGHTS_FILE = "recipe.yaml", "run.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one stage's folder, and what run.json says."""
+
+    path: Path
+    step: int | None = None  # of `RUN@STEP`
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / STAGE_FILE
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS_FILE
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def vocabulary(self) -> Path:
+        return self.path / "vocab.txt"
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says; empty before the first start."""
+        path = self.path / FACTS_FILE
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def note(self, **facts: Any) -> None:
+        """Adds to run.json, atomically."""
+        text = json.dumps(self.facts() | facts, indent=1)
+        part = self.path / (FACTS_FILE + ".part")
+        part.write_text(text + "\n")
+        part.replace(self.path / FACTS_FILE)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for this process; another one that wants to write to it is refused."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise VltkError(
+                    f"{self.path} is in use by process {file.read().strip() or 'unknown'}; wait for it, stop it, or "
+                    "give this run another name: name=OTHER"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+@dataclass
+class Trained:
+    """A model with all that is needed to use it."""
+
+    model: nn.Module
+    tokenizer: Any
+    image: Any
+    stage: Stage
+    name: str
+    step: int
+    helpers: dict[str, Any] = field(default_factory=dict)
+
+
+def find(spec: str | Path) -> RunFolder:
+    """A folder from `PATH`, `NAME` (its last stage) or `NAME/STAGE`, each with an optional `@STEP`."""
+    text, _, step = str(spec).partition("@")
+    if step and not step.isdigit():
+        raise VltkError(f"{spec}: what follows @ is a step, a number; given: {step}")
+    for path in (Path(text), RUNS / text):
+        stages = stage_folders(path)
+        if stages:
+            return RunFolder(stages[-1], int(step) if step else None)
+    raise Missing(f"no run '{text}' here; have: {', '.join(existing()) or 'none'}", [(f"the run {text}", "vltk train RECIPE")])
+
+
+def stage_folders(path: Path) -> list[Path]:
+    """`path` itself if it is a stage's folder, else the stages below it in the order they were begun."""
+    if (path / STAGE_FILE).exists():
+        return [path]
+    found = [file.parent for file in path.glob(f"*/{STAGE_FILE}")]
+    return sorted(found, key=lambda folder: RunFolder(folder).facts().get("order", 0))
+
+
+def existing() -> list[str]:
+    """Names of the runs under ./runs, newest last."""
+    folders = [folder for folder in RUNS.glob("*") if stage_folders(folder)]
+    return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
+
+
+def load_stage(folder: RunFolder) -> Stage:
+    """The resolved recipe of the run."""
+    from vltk.recipe import load_resolved
+
+    return load_resolved(folder.recipe)
+
+
+def load(spec: str | Path, helpers: bool = True) -> Trained:
+    """The model of a run in evaluation mode: its final (or best) weights, or those of its newest good checkpoint."""
+    from vltk.data.text import load_tokenizer
+
+    folder = find(spec)
+    stage = load_stage(folder)
+    weights, step = read_weights(folder)
+    model = stage.model.build()
+    take_weights(model, weights, f"the weights of {folder.path}")
+    tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
+    frozen = folder.facts().get("frozen", {}) if helpers else {}
+    beside = {name: load(path, helpers=False).model for name, path in frozen.items()}
+    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
+
+
+def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
+    """Weights by name and their step: of `@STEP`, else the finished weights, else the newest good checkpoint."""
+    from safetensors.torch import load_file
+
+    from vltk.train import checkpoint
+
+    if folder.step is None and folder.weights.exists():
+        return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
+    if folder.step is not None:
+        path = folder.checkpoints / f"step-{folder.step:08d}"
+        if not path.exists():
+            have = ", ".join(sorted(p.name for p in folder.checkpoints.glob("step-*"))) or "none"
+            raise VltkError(f"{folder.name} has no checkpoint of step {folder.step}; have: {have}")
+    else:
+        found = checkpoint.newest_good(folder.checkpoints)
+        if found is None:
+            raise Missing(f"{folder.name} has no weights yet", [("a checkpoint", f"vltk train {folder.path.parent.name}")])
+        path = found.path
+    tensors, facts = checkpoint.load(path)
+    model = {name.removeprefix("model."): t for name, t in tensors["weights"].items() if name.startswith("model.")}
+    return model, int(facts["step"])
+
+
+def take_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Loads `weights`, which must fit `model` exactly; says which keys and shapes do not."""
+    problems = mismatches(model.state_dict(), weights)
+    if problems:
+        shown = "\n  ".join(problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else []))
+        raise VltkError(f"{source} are of another architecture:\n  {shown}")
+    model.load_state_dict(weights)
+
+
+def mismatches(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+    """One line a tensor that is missing, unknown or of another shape."""
+    lines = [f"{name}: missing, the model wants {tuple(t.shape)}" for name, t in wanted.items() if name not in given]
+    lines += [f"{name}: not in the model, given {tuple(t.shape)}" for name, t in given.items() if name not in wanted]
+    return lines + [
+        f"{name}: shape {tuple(given[name].shape)} given, the model wants {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+
+
+def part_of(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below `prefix`, by their names inside it."""
+    head = re.compile(re.escape(prefix) + r"\.")
+    return {head.sub("", name, count=1): t for name, t in weights.items() if head.match(name)}

@@ -1,0 +1,1 @@
+"""Devices and processes behind the same verbs."""

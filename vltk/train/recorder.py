@@ -1,0 +1,92 @@
+"""Books what a run measures, and writes it as rows of metrics.jsonl."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vltk import dist
+from vltk.train.accumulate import Record
+
+
+@dataclass
+class _Sums:
+    """One stream since its last row."""
+
+    steps: int = 0
+    samples: int = 0
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    norm: float = 0.0
+
+
+class Recorder:
+    """Means since the last row, stream by stream; a row a stream that was trained in between."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.before, self.started, self.waited = seconds, time.monotonic(), 0.0
+        self._open()
+
+    @property
+    def seconds(self) -> float:
+        """Training time, with that of earlier starts of this run."""
+        return self.before + time.monotonic() - self.started
+
+    def add(self, stream: str, record: Record, samples: int, norm: float) -> None:
+        """Books a step of `samples` samples over all ranks."""
+        sums = self.streams.setdefault(stream, _Sums())
+        sums.steps += 1
+        sums.samples += samples
+        sums.norm = norm
+        for name, loss in record.losses.items():
+            sums.losses[name] = sums.losses.get(name, torch.zeros_like(loss)) + loss
+        for name, values in record.metrics.items():
+            sums.metrics.setdefault(name, []).extend(values)
+
+    def rows(self, step: int, lr: float, waited: float) -> list[dict[str, Any]]:
+        """Closes the window at `step`; `waited` are the seconds spent waiting for data since the start."""
+        window = max(1e-9, time.monotonic() - self.window_start)
+        self.waited, waited = waited, waited - self.waited
+        samples = sum(sums.samples for sums in self.streams.values())
+        shared = {
+            "lr": lr,
+            "samples_per_s": round(samples / window, 2),
+            "data_wait": round(waited / window, 4),
+            "memory_gb": round(memory_gb(), 3),
+            "seconds": round(self.seconds, 2),
+        }
+        rows = [_row(step, name, sums) | shared for name, sums in self.streams.items()]
+        self._open()
+        return rows
+
+    def _open(self) -> None:
+        self.streams: dict[str, _Sums] = {}
+        self.window_start = time.monotonic()
+
+
+def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
+    names = list(sums.losses)
+    losses = dist.sum_over_ranks(torch.stack([sums.losses[name] for name in names])) / sums.steps
+    means = dict(zip(names, losses.tolist(), strict=True))
+    metrics = {name: torch.stack(values).float().nanmean().item() for name, values in sums.metrics.items()}
+    return {
+        "step": step,
+        "stream": stream,
+        "losses": means,
+        "total": sum(means.values()),
+        "metrics": {name: value for name, value in metrics.items() if not math.isnan(value)},
+        "grad_norm": sums.norm,
+    }
+
+
+def memory_gb() -> float:
+    """Peak memory: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

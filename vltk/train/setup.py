@@ -1,0 +1,195 @@
+"""Builds what a stage's recipe names: model, objectives, helpers, streams, engine; and finds where to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vltk import dist
+from vltk.data.dataset import open_dataset
+from vltk.data.loader import Loader
+from vltk.data.mixture import Mixture
+from vltk.data.stream import Stream as DataStream
+from vltk.data.text import Tokenizer, load_tokenizer
+from vltk.errors import RecipeError, VltkError
+from vltk.log import JsonLines, say, warn
+from vltk.recipe import Stage
+from vltk.run import RunFolder, Trained, find, load, mismatches, part_of, read_weights
+from vltk.train import checkpoint, optim
+from vltk.train.accumulate import set_noise
+from vltk.train.pretraining import Pretraining, cut
+
+
+@dataclass
+class Setup:
+    """All that the loop needs of one stage."""
+
+    name: str
+    stage: Stage
+    folder: RunFolder
+    pretraining: Pretraining
+    engine: Any
+    loader: Loader
+    tokenizer: Tokenizer | None
+    helpers: dict[str, nn.Module]
+    first: int = 0
+    seconds: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Results:
+        return Results(self.folder.path / "results.jsonl")
+
+    def trained(self, step: int) -> Trained:
+        """The model as it stands, for evaluators."""
+        model = self.pretraining.model
+        return Trained(model, self.tokenizer, self.stage.image, self.stage, self.folder.name, step, self.helpers)
+
+
+class Results(JsonLines):
+    """results.jsonl: one row a (task, metric)."""
+
+    def extend(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            self.write(row)
+
+
+def build(name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Path]) -> Setup:
+    """The stage, ready to train from its newest good checkpoint. `sources`: folder of each name in init and frozen."""
+    tokenizer = load_tokenizer(stage.tokenizer) if stage.tokenizer else None
+    set_noise(stage.seed, -1, 0)
+    model = _model(stage, tokenizer)
+    _start_from(model, stage, sources)
+    helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
+    pretraining = _pretraining(model, stage, helpers)
+    streams = _streams(stage, pretraining, tokenizer, folder)
+    groups = optim.groups(pretraining, _reached(pretraining, streams))
+    engine = _engine(stage, pretraining, groups)
+    for helper in helpers.values():
+        helper.to(engine.device)
+    first, facts = _resume(engine, folder)
+    mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
+    loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
+    best = facts.get("best", {})
+    return Setup(
+        name, stage, folder, pretraining, engine, loader, tokenizer, helpers, first, facts.get("seconds", 0.0), best
+    )
+
+
+def _model(stage: Stage, tokenizer: Tokenizer | None) -> nn.Module:
+    model: nn.Module = stage.model.build()
+    text = getattr(model, "text", None)
+    if text is not None and tokenizer is not None and tokenizer.size > text.vocab:
+        raise RecipeError(
+            f"model.text.vocab: {text.vocab} given, but the vocabulary {stage.tokenizer and stage.tokenizer.vocab} has "
+            f"{tokenizer.size} entries; set model.text.vocab={tokenizer.size}"
+        )
+    image = getattr(model, "image", None)
+    if image is not None and image.image_size != stage.image.size:
+        raise RecipeError(f"image.size: {stage.image.size} given, but model.image.image_size is {image.image_size}")
+    return model
+
+
+def _start_from(model: nn.Module, stage: Stage, sources: Mapping[str, Path]) -> None:
+    """Copies the parts that `init` names from other runs; every tensor of such a part must be there and fit."""
+    for part, source in stage.init.items():
+        folder = find(sources[source])
+        weights = part_of(read_weights(folder)[0], part)
+        try:
+            module = model.get_submodule(part)
+        except AttributeError:
+            have = ", ".join(name for name, _ in model.named_children())
+            raise RecipeError(f"init.{part}: the model has no part '{part}'; have: {have}") from None
+        problems = mismatches(module.state_dict(), weights)
+        if problems:
+            lines = "\n  ".join(problems[:12])
+            raise VltkError(f"init.{part}: the weights of {folder.path} do not fit:\n  {lines}")
+        module.load_state_dict(weights)
+        say(f"{part}: {len(weights)} tensors from {folder.path}")
+
+
+def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> Pretraining:
+    provided = {"model": model, **helpers}
+    objectives = {
+        stream: {name: choice.build(**provided) for name, choice in options.objectives.items()}
+        for stream, options in stage.streams.items()
+    }
+    codes = helpers["codes"].codes if "codes" in helpers else None
+    return Pretraining(model, objectives, codes)
+
+
+def _streams(
+    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, folder: RunFolder
+) -> dict[str, DataStream]:
+    bad = JsonLines(folder.path / "bad_samples.jsonl")
+    made: dict[str, DataStream] = {}
+    for name, options in stage.streams.items():
+        length = options.max_length or (stage.tokenizer.max_length if stage.tokenizer else None)
+        made[name] = DataStream(
+            [open_dataset(data) for data in options.data],
+            pretraining.views[name],
+            batch_size=options.batch_size,
+            micro_batch=stage.micro_batch,
+            seed=stage.seed,
+            rank=dist.rank(),
+            world=dist.world(),
+            image=stage.image,
+            tokenizer=tokenizer,
+            max_length=length,
+            threads=stage.loader.threads,
+            max_bad_rate=stage.loader.max_bad_rate,
+            on_bad=bad.write,
+            name=name,
+        )
+    return made
+
+
+def _reached(pretraining: Pretraining, streams: Mapping[str, DataStream]) -> dict[str, set[str]]:
+    """For each stream the parameters it trains, found with two samples of it."""
+    found = {}
+    for name, stream in streams.items():
+        found[name] = pretraining.reached(name, cut(stream.micro_batches(0)[0].tensors, 2))
+    untrained = {key for key, _ in pretraining.named_parameters()} - set().union(*found.values())
+    if untrained:
+        say(f"{len(untrained)} tensors are reached by no objective and stay as they are: {', '.join(sorted(untrained)[:4])}")
+    return found
+
+
+def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -> Any:
+    if stage.deepspeed is None:
+        from vltk.train.engines.torch import Torch
+
+        return Torch(pretraining, groups, stage.optimizer, stage.precision)
+    from vltk.train.engines.deepspeed import DeepSpeed
+
+    return DeepSpeed(pretraining, groups, stage.optimizer, stage.precision, stage.deepspeed)
+
+
+def _resume(engine: Any, folder: RunFolder) -> tuple[int, dict[str, Any]]:
+    """The step to go on from (0: the start) and what the checkpoint says."""
+    found = checkpoint.newest_good(folder.checkpoints)
+    if found is None:
+        first, facts = 0, {}
+    else:
+        for damaged in found.damaged:
+            warn(f"{damaged}; taking the older checkpoint of step {found.step}")
+        tensors, facts = checkpoint.load(found.path)
+        engine.load(tensors)
+        first = int(facts["step"])
+        say(f"going on from step {first} ({found.path})")
+    if dist.is_main():
+        for file in ("metrics.jsonl", "results.jsonl", "bad_samples.jsonl"):
+            JsonLines(folder.path / file).forget_after(first)
+    dist.barrier()
+    return first, facts
+
+
+def model_weights(setup: Setup) -> dict[str, torch.Tensor]:
+    """The model's full weights by name, fp32 on the CPU; filled on rank 0 only, but every rank must call it."""
+    weights = setup.engine.state()["weights"]
+    return {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
