@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
     if dist.is_main():
-        _open(folder, stage, facts, order, sources)
+        _open(recipe, folder, stage, facts, order, sources)
     dist.barrier()
     setup = build(f"{recipe.name}/{name}", stage, folder, sources)
     try:
@@ -104,16 +105,33 @@ def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
     return "new"
 
 
-def _open(folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]) -> None:
+def _open(recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]) -> None:
     """Writes what makes the folder explain itself."""
     folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     if stage.tokenizer:
         shutil.copyfile(load_tokenizer(stage.tokenizer).vocab, folder.vocabulary)
     frozen = {helper: str(sources[source].resolve()) for helper, source in stage.frozen.items()}
     folder.note(
-        status="running", identity=facts, order=order, frozen=frozen, vltk=__version__, machine=platform.platform(),
+        status="running", identity=facts, order=order, frozen=frozen, vltk=__version__, hardware=hardware(), recipe=str(recipe.path),
         step=folder.facts().get("step", 0),
     )  # fmt: skip
+
+
+def hardware() -> str:
+    """What this process computes on, in words."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cpu = f"{os.cpu_count()} CPU cores, {_cpu_name()}, {memory:.0f} GiB"
+    if not torch.cuda.is_available():
+        return cpu
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}; {cpu}"
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _report(name: str) -> None:

@@ -57,7 +57,11 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What run.json says; empty before the first start."""
         path = self.path / FACTS_FILE
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        except json.JSONDecodeError as error:
+            raise VltkError(f"{path} is damaged ({error}); restore it, or remove the folder and train again") from error
+        return facts
 
     def note(self, **facts: Any) -> None:
         """Adds to run.json, atomically."""

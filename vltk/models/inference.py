@@ -44,6 +44,16 @@ def predict_words(model: Any, ids: Tensor, lengths: Tensor, masked_at: Tensor) -
 
 
 @torch.no_grad()
+def predict_codes_from_pair(model: Any, images: Tensor, masked_at: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """images (B, 3, S, S), masked_at (B, N) beside their whole texts -> (K, codes) logits at the masked patches."""
+    text = Text(ids, lengths)
+    image = model.encode_images(images, [masked_at], [None])[0]
+    words = model.encode_texts([text], [None])[0]
+    fused = model.fuse(image, words, text)
+    return model.heads["mmm_image"](fused.at(model.fused_at(masked_at, None, text)))
+
+
+@torch.no_grad()
 def predict_words_from_pair(model: Any, images: Tensor, ids: Tensor, lengths: Tensor, masked_at: Tensor) -> Tensor:
     """Masked ids (B, T) beside their clean images (B, 3, S, S) -> (K, V) logits at the masked words."""
     text = Text(ids, lengths)

@@ -99,10 +99,5 @@ def _leaves(roots: list[Any]) -> set[int]:
     return found
 
 
-def cut(batch: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
-    """The first `size` samples of a micro-batch."""
-    return {name: tensor[:size] for name, tensor in batch.items()}
-
-
 def on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -14,6 +14,7 @@ from vltk import dist
 from vltk.data.dataset import open_dataset
 from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
+from vltk.data.pixels import PixelCache
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.errors import RecipeError, VltkError
@@ -22,7 +23,7 @@ from vltk.recipe import Stage
 from vltk.run import RunFolder, Trained, find, load, mismatches, part_of, read_weights
 from vltk.train import checkpoint, optim
 from vltk.train.accumulate import set_noise
-from vltk.train.pretraining import Pretraining, cut
+from vltk.train.pretraining import Pretraining
 
 
 @dataclass
@@ -68,7 +69,7 @@ def build(name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Path
     helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
     pretraining = _pretraining(model, stage, helpers)
     streams = _streams(stage, pretraining, tokenizer, folder)
-    groups = optim.groups(pretraining, _reached(pretraining, streams))
+    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer))
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
@@ -126,37 +127,48 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
 def _streams(
     stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, folder: RunFolder
 ) -> dict[str, DataStream]:
-    bad = JsonLines(folder.path / "bad_samples.jsonl")
-    made: dict[str, DataStream] = {}
-    for name, options in stage.streams.items():
-        length = options.max_length or (stage.tokenizer.max_length if stage.tokenizer else None)
-        made[name] = DataStream(
-            [open_dataset(data) for data in options.data],
-            pretraining.views[name],
-            batch_size=options.batch_size,
-            micro_batch=stage.micro_batch,
-            seed=stage.seed,
-            rank=dist.rank(),
-            world=dist.world(),
-            image=stage.image,
-            tokenizer=tokenizer,
-            max_length=length,
-            threads=stage.loader.threads,
-            max_bad_rate=stage.loader.max_bad_rate,
-            on_bad=bad.write,
-            name=name,
-        )
-    return made
+    """This rank's part of each stream; what cannot be decoded is listed in bad_samples.jsonl."""
+    where = {
+        "micro_batch": stage.micro_batch,
+        "rank": dist.rank(),
+        "world": dist.world(),
+        "threads": stage.loader.threads,
+        "max_bad_rate": stage.loader.max_bad_rate,
+        "on_bad": JsonLines(folder.path / "bad_samples.jsonl").write,
+        "pixels": PixelCache(),
+    }
+    return {
+        name: _stream(name, stage, pretraining, tokenizer, batch_size=options.batch_size, **where)
+        for name, options in stage.streams.items()
+    }
 
 
-def _reached(pretraining: Pretraining, streams: Mapping[str, DataStream]) -> dict[str, set[str]]:
+def _stream(
+    name: str, stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, **options: Any
+) -> DataStream:
+    own = stage.streams[name]
+    return DataStream(
+        [open_dataset(data) for data in own.data],
+        pretraining.views[name],
+        seed=stage.seed,
+        image=stage.image,
+        tokenizer=tokenizer,
+        max_length=own.max_length or (stage.tokenizer.max_length if stage.tokenizer else None),
+        name=name,
+        **options,
+    )
+
+
+def _reached(pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None) -> dict[str, set[str]]:
     """For each stream the parameters it trains, found with two samples of it."""
     found = {}
-    for name, stream in streams.items():
-        found[name] = pretraining.reached(name, cut(stream.micro_batches(0)[0].tensors, 2))
+    for name in stage.streams:
+        stream = _stream(name, stage, pretraining, tokenizer, batch_size=2, max_bad_rate=1.0)
+        found[name] = pretraining.reached(name, stream.micro_batches(0)[0].tensors)
     untrained = {key for key, _ in pretraining.named_parameters()} - set().union(*found.values())
     if untrained:
-        say(f"{len(untrained)} tensors are reached by no objective and stay as they are: {', '.join(sorted(untrained)[:4])}")
+        some = ", ".join(sorted(untrained)[:4])
+        say(f"{len(untrained)} tensors are reached by no objective and stay as they are: {some}")
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any, Literal
+from unittest.mock import patch
 
 import torch
 import torch.distributed as torch_dist
@@ -39,6 +40,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed  # noqa: E402
 from deepspeed import utils as deepspeed_utils  # noqa: E402
 from deepspeed.runtime.engine import DeepSpeedEngine  # noqa: E402
+from deepspeed.runtime.zero.partition_parameters import Init  # noqa: E402
 
 # keys of DeepSpeed's configuration that follow from the recipe, and the recipe's key for each
 OWNED = {
@@ -126,11 +128,7 @@ class DeepSpeed:
     def load(self, state: State) -> None:
         """The reverse of `state`, of either engine; only what the main process passes is read."""
         steps = check(state, self.module, self._groups)
-        for name, tensor in weights(self.module):
-            with self._whole([tensor], changed=True):
-                tensor.data.copy_(tensor_from_main(state["weights"].get(name), tensor.shape, tensor))
-        if self._stage:
-            self._engine.optimizer.refresh_fp32_params()
+        self._set_weights(state["weights"])
         for group in self._groups:
             counts = {steps[name] for name in group.parameters}
             if len(counts) > 1:
@@ -193,16 +191,31 @@ class DeepSpeed:
         elif self._stage < 3:
             deepspeed_utils.safe_set_full_optimizer_state(parameter, whole, moment)
         else:
-            size = parameter.ds_tensor.numel()  # equal parts, the last one padded
-            padded = nn.functional.pad(whole.flatten(), (0, size * dist.world() - whole.numel()))
-            part = padded.narrow(0, size * dist.rank(), size)
-            deepspeed_utils.safe_set_local_optimizer_state(parameter, part, moment)
+            deepspeed_utils.safe_set_local_optimizer_state(parameter, _part(parameter, whole), moment)
 
-    def _whole(self, tensors: list[Any], changed: bool = False) -> AbstractContextManager[Any]:
-        """Inside, parameters have their full values; those of the main process count when they were changed."""
-        if self._stage < 3:
-            return nullcontext()
-        return deepspeed.zero.GatheredParameters(tensors, modifier_rank=0 if changed else None)
+    def _set_weights(self, values: Mapping[str, Tensor]) -> None:
+        """Each rank takes its part of the weights, and the whole buffers."""
+        if self._stage == 3:
+            self._engine.optimizer.parameter_offload.partition_all_parameters()
+        for name, tensor in weights(self.module):
+            whole = tensor_from_main(values.get(name), whole_shape(tensor), tensor)
+            if hasattr(tensor, "ds_tensor"):
+                tensor.ds_tensor.data.copy_(_part(tensor, whole))
+            else:
+                tensor.data.copy_(whole)
+        if self._stage:
+            self._engine.optimizer.refresh_fp32_params()
+
+    def _whole(self, tensors: list[Any]) -> AbstractContextManager[Any]:
+        """Inside, parameters have their full values, to be read."""
+        return deepspeed.zero.GatheredParameters(tensors) if self._stage == 3 else nullcontext()
+
+
+def _part(parameter: Any, whole: Tensor) -> Tensor:
+    """This rank's share of a parameter at stage 3: equal parts, the last ones padded."""
+    size = parameter.ds_tensor.numel()
+    padded = nn.functional.pad(whole.flatten(), (0, size * dist.world() - whole.numel()))
+    return padded.narrow(0, size * dist.rank(), size)
 
 
 def _settings(config: Mapping[str, Any], clip: float | None, precision: str) -> dict[str, Any]:
@@ -249,18 +262,23 @@ def _tamed(module: nn.Module) -> Iterator[None]:
     """DeepSpeed's start without three of its habits.
 
     It warns about every optimizer that is not its own; it compiles an all-reduce for CPUs of one machine (gloo has one);
-    and its broadcast of the first weights fails on parameters without dimensions, such as `logit_scale`.
+    and its broadcasts of the first weights fail on parameters without dimensions, such as `logit_scale`.
     """
+
+    def convert(init: Init, parameter: nn.Parameter) -> None:
+        init._convert_to_deepspeed_param(parameter)
+        parameter.partition()
 
     def wanted(record: logging.LogRecord) -> bool:
         return "untested optimizer" not in record.getMessage()
 
-    logger, broadcast = logging.getLogger("DeepSpeed"), DeepSpeedEngine._broadcast_model
+    logger = logging.getLogger("DeepSpeed")
     logger.addFilter(wanted)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    DeepSpeedEngine._broadcast_model = lambda engine: agree(module)
+    agree(module)
     try:
-        yield
+        with patch.object(DeepSpeedEngine, "_broadcast_model", lambda engine: None):
+            with patch.object(Init, "_zero_init_param", convert):
+                yield
     finally:
-        DeepSpeedEngine._broadcast_model = broadcast
         logger.removeFilter(wanted)

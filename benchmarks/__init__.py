@@ -1,0 +1,1 @@
+"""Comparisons with other programs, each measured beside them in one run."""

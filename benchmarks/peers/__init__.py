@@ -1,0 +1,1 @@
+"""The models that the learning benchmark trains beside ours."""

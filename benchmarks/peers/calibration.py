@@ -1,0 +1,70 @@
+"""Step times of the peers and of our recipe, measured in turns on the same machine, and the steps of equal time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.peers.ours import read_lines
+from benchmarks.peers.training import Trainer
+from vltk.data.dataset import data_root
+from vltk.recipe import Recipe, Stage, load
+
+Pace = dict[str, float]  # name -> seconds a step
+
+
+def calibrate(trainers: dict[str, Trainer], recipe: str | None, steps: int, rounds: int) -> tuple[Pace, float | None]:
+    """Seconds a step of each peer (median of all), and minutes of training of the whole recipe (median of rounds)."""
+    for trainer in trainers.values():
+        trainer.step(0.0)  # the first step allocates
+    times: dict[str, list[float]] = defaultdict(list)
+    ours: list[float] = []
+    for _ in range(rounds):
+        for name, trainer in trainers.items():
+            times[name] += [_timed_step(trainer) for _ in range(steps)]
+        if recipe:
+            ours.append(recipe_minutes(load(recipe), steps))
+    return {name: statistics.median(t) for name, t in times.items()}, statistics.median(ours) if ours else None
+
+
+def recipe_minutes(recipe: Recipe, steps: int) -> float:
+    """Minutes that all stages would train, from a short run of each in a throw-away folder."""
+    options = [f"stages.{name}.{key}" for name in recipe.stages for key in _short(steps)]
+    command = [str(Path(sys.executable).with_name("vltk")), "train", str(Path(recipe.path).resolve()), *options]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"VLTK_DATA": str(data_root().resolve())}
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        runs = Path(folder) / "runs"
+        logs = {name: next(runs.glob(f"*/{name}/metrics.jsonl")) for name in recipe.stages}
+        return sum(stage_seconds(stage, read_lines(logs[name])) for name, stage in recipe.stages.items()) / 60
+
+
+def stage_seconds(stage: Stage, lines: list[dict[str, object]]) -> float:
+    """Seconds of a whole stage: of each stream, its mean step (the first aside) times its share of the steps."""
+    total = sum(stream.weight for stream in stage.streams.values())
+    spent: dict[str, list[float]] = defaultdict(list)
+    for before, line in pairwise(lines):
+        spent[str(line["stream"])].append(float(str(line["seconds"])) - float(str(before["seconds"])))
+    missing = set(stage.streams) - set(spent)
+    if missing:
+        raise ValueError(f"no step of {sorted(missing)} was timed: calibrate with more steps")
+    return sum(
+        statistics.fmean(spent[name]) * stage.steps * stream.weight / total for name, stream in stage.streams.items()
+    )
+
+
+def _short(steps: int) -> list[str]:
+    return [f"steps={steps}", "log_every=1", "evaluate=null", "optimizer.warmup=0"]
+
+
+def _timed_step(trainer: Trainer) -> float:
+    start = time.perf_counter()
+    trainer.step(0.5)
+    return time.perf_counter() - start

@@ -1,0 +1,272 @@
+"""Raw input to data sets: every layout, and every wrong input with one clear message and nothing written."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.unit.data.samples import caption, picture
+from vltk.data.build import fetch, ls, missing, shard
+from vltk.data.card import card_names, load_card
+from vltk.data.dataset import open_dataset
+from vltk.data.image import BadImage, decode
+from vltk.data.prepare import prepare_image
+from vltk.data.shard import Record, write_dataset
+from vltk.data.sources.texts import packed, sentences
+from vltk.data.text import SPECIAL, Tokenizer
+from vltk.data.vocabulary import train_vocabulary
+from vltk.errors import Missing, VltkError
+
+NAMES = [f"p{index}.jpg" for index in range(6)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, name in enumerate(NAMES):
+        (folder / name).write_bytes(picture(index))
+    return folder
+
+
+@pytest.fixture
+def photos_tar(tmp_path: Path, photos: Path) -> Path:
+    path = tmp_path / "Images.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(photos, "Images")
+    return path
+
+
+def rows() -> list[tuple[str, str]]:
+    return [(name, f'"{caption(index)}, once\u2028more') for index, name in enumerate(NAMES) for _ in range(2)]
+
+
+def caption_file(folder: Path, layout: str) -> Path:
+    """The same captions in each layout."""
+    if layout == "csv":
+        body = "image,caption\n" + "".join(f'{name},"{text.replace(chr(34), chr(34) * 2)}"\n' for name, text in rows())
+    elif layout == "tsv":
+        body = "caption\tfile_name\n" + "".join(f"{text}\t{name}\n" for name, text in rows())
+    elif layout == "jsonl":
+        body = "".join(json.dumps({"image": name, "caption": text}) + "\n" for name, text in rows())
+    elif layout == "json":
+        body = json.dumps([{"image": name, "captions": [text, text]} for name, text in rows()[::2]])
+    elif layout == "coco.json":
+        images = [{"id": index, "file_name": name} for index, name in enumerate(NAMES)]
+        notes = [{"image_id": NAMES.index(name), "caption": text} for name, text in rows()]
+        body = json.dumps({"images": images, "annotations": notes})
+    else:
+        body = "".join(f"{name}#{number % 2}\t{text}\n" for number, (name, text) in enumerate(rows()))
+    path = folder / f"captions.{layout}"
+    path.write_text(body, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("layout", ["csv", "tsv", "jsonl", "json", "coco.json", "token.txt"])
+def test_caption_layouts(tmp_path: Path, photos: Path, photos_tar: Path, layout: str) -> None:
+    captions = caption_file(tmp_path, layout)
+    shard(photos, "folder", captions)
+    shard(captions, "tar", images=photos_tar)
+    for name in ("folder", "tar"):
+        dataset = open_dataset(name)
+        assert len(dataset) == 6 and dataset.manifest["texts"] == 12
+        for index in range(6):
+            sample = dataset.read(index)
+            assert sample.image == picture(index) and sample.texts == [" ".join(rows()[2 * index][1].split())] * 2
+
+
+def test_split_list(tmp_path: Path, photos: Path) -> None:
+    chosen = tmp_path / "dev.txt"
+    chosen.write_text("p1.jpg\np4.jpg\n")
+    manifest = shard(photos, "dev", caption_file(tmp_path, "csv"), split_list=chosen)
+    assert manifest.statuses == {"ok": 2, "not_in_split": 4}
+    assert [open_dataset("dev").read(index).key for index in (0, 1)] == ["p1", "p4"]
+    chosen.write_text("other.jpg\n")
+    with pytest.raises(VltkError, match="do not belong together"):
+        shard(photos, "none", caption_file(tmp_path, "csv"), split_list=chosen)
+
+
+def test_images_with_and_without_classes(tmp_path: Path, photos: Path) -> None:
+    assert shard(photos, "plain").samples == 6 and open_dataset("plain").read(0).meta == {}
+    for index, name in enumerate(NAMES):
+        folder = tmp_path / "train" / ("cat" if index % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture(index))
+    shard(tmp_path / "train", "classes")
+    labels = [open_dataset("classes").read(index).meta["label"] for index in range(6)]
+    assert labels == ["cat"] * 3 + ["dog"] * 3 and not open_dataset("classes").has_texts
+
+
+def test_texts_are_cut_at_sentence_ends(tmp_path: Path) -> None:
+    source = tmp_path / "book.txt"
+    source.write_bytes(
+        "One two three. Four five!\nSix seven\neight? “Nine ten.” Eleven\n\nbroken: \n".encode() + b"\xff\xfe\n"
+    )
+    manifest = shard(source, "book", max_words=5)
+    dataset = open_dataset("book")
+    texts = [dataset.read(index).texts for index in range(len(dataset))]
+    assert texts == [["One two three. Four five!"], ["Six seven eight? “Nine ten.”"]]
+    assert manifest.statuses == {"ok": 2, "not_utf8": 1, "too_short": 1}
+    assert list(sentences(["a b.", "c"])) == ["a b.", "c"]
+    assert list(packed(["a b c d e f g", "h"], 3)) == ["a b c", "d e f", "g h"]
+
+
+def test_undecodable_and_absent_images_get_a_status(tmp_path: Path, photos: Path) -> None:
+    (photos / "p2.jpg").write_bytes(picture(2)[:300])
+    (photos / "p3.jpg").unlink()
+    captions = caption_file(tmp_path, "csv")
+    captions.write_text(captions.read_text() + "p5.jpg, \n")
+    manifest = shard(photos, "some", captions)
+    assert manifest.statuses == {"ok": 4, "image_absent": 1, "image_undecodable": 1, "empty_caption": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "captions.csv is empty"),
+        ("image,caption\n", "has a header and no captions"),
+        ("photo,words\nx,y\n", "no column 'image' in the first line; have: photo, words"),
+        ("image,caption\np0.jpg,a,b\n", "captions.csv:2: 3 columns, the header has 2"),
+        ("just words\n", "no known layout of captions"),
+        (
+            "image,caption\nq0.jpg,a\nq1.jpg,b\np0.jpg,c\n",
+            "2 of the 3 images .* are not in .*for instance q0.jpg, q1.jpg",
+        ),
+    ],
+)
+def test_wrong_caption_files(tmp_path: Path, root: Path, photos: Path, body: str, message: str) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text(body)
+    with pytest.raises(VltkError, match=message):
+        shard(photos, "wrong", path)
+    assert not root.exists()
+
+
+def test_latin1_captions_are_refused(tmp_path: Path, photos: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_bytes("image,caption\np0.jpg,café\n".encode("latin1"))
+    with pytest.raises(VltkError, match="not UTF-8 at byte"):
+        shard(photos, "wrong", path)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_tar_cut_in_half(photos_tar: Path, root: Path, share: float) -> None:
+    whole = photos_tar.read_bytes()
+    photos_tar.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(VltkError, match="Images.tar is no whole tar(.|\n)*tar -tf"):
+        shard(photos_tar, "cut")
+    assert not root.exists()
+
+
+def test_a_tar_cut_between_members(photos_tar: Path) -> None:
+    with tarfile.open(photos_tar) as tar:
+        end = tar.getmembers()[3].offset
+    photos_tar.write_bytes(photos_tar.read_bytes()[:end])
+    with pytest.raises(VltkError, match="no whole tar"):
+        shard(photos_tar, "cut")
+
+
+def test_packed_tar_and_wrong_sources(tmp_path: Path, photos: Path) -> None:
+    packed_tar = tmp_path / "photos.tar.gz"
+    with tarfile.open(packed_tar, "w:gz") as tar:
+        tar.add(photos, "photos")
+    for source, message in (
+        (packed_tar, "is compressed: unpack it"),
+        (tmp_path / "nowhere", "is not there"),
+        (caption_file(tmp_path, "csv"), "looks like a caption file: add --images"),
+    ):
+        with pytest.raises(VltkError, match=message):
+            shard(source, "wrong")
+    with pytest.raises(VltkError, match="is no name of a data set"):
+        shard(photos, "../up")
+    (photos / "note.txt").write_text("hello there you")
+    with pytest.raises(VltkError, match="6 images and 1 text files: add --captions"):
+        shard(photos, "mixed")
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_images_are_prepared_once() -> None:
+    assert prepare_image(picture(0), 256, 90) == picture(0)
+    small = decode(prepare_image(picture(0, 120, 90), 30, 90))
+    assert small.shape == (40, 30, 3)
+    cmyk = decode(prepare_image(encoded(Image.new("CMYK", (20, 10)), "JPEG"), 256, 90))
+    assert cmyk.shape == (10, 20, 3) and cmyk.min() > 240
+    clear = decode(prepare_image(encoded(Image.new("RGBA", (20, 10), (255, 0, 0, 0)), "PNG"), 256, 90))
+    assert clear.min() > 240
+    for data, reason in (
+        (b"<html>", "undecodable"),
+        (b"", "undecodable"),
+        (picture(0)[:-200], "undecodable"),
+        (encoded(Image.new("RGB", (2, 2)), "PNG"), "too small"),
+        (encoded(Image.new("RGB", (400, 10)), "PNG"), "too long"),
+        (encoded(Image.new("L", (9000, 8000)), "PNG"), "more than 64 million"),
+    ):
+        with pytest.raises(BadImage, match=reason):
+            prepare_image(data, 256, 90)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(orientation: int) -> None:
+    pixels = np.zeros((40, 24, 3), np.uint8)
+    pixels[:16, :8] = 255  # a corner tells every orientation apart
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95)
+    with Image.open(io.BytesIO(stored)) as image:
+        from PIL import ImageOps
+
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    found = decode(prepare_image(stored, 256, 95))
+    assert found.shape == expected.shape and np.abs(found.astype(int) - expected).mean() < 3
+
+
+def test_cards() -> None:
+    needed = "coco sbu localized_narratives cc3m cc12m visual_genome wit redcaps yfcc100m ccnews books imagenet shapes"
+    assert set(needed.split()) | {"flickr8k"} <= set(card_names())
+    for name in card_names():
+        card = load_card(name)
+        assert card.name == name and (card.kind == "shapes") == (not card.bring)
+        assert all(step.command.startswith("vltk data shard ") for step in card.bring)
+
+
+def test_fetch_and_missing(root: Path) -> None:
+    with pytest.raises(
+        Missing, match=r"1\. the downloaded CC3M images(.|\n)*vltk data shard cc3m_images cc3m"
+    ) as caught:
+        fetch("cc3m")
+    assert caught.value.exit_code == 3
+    with pytest.raises(VltkError, match="no card 'cc4m'.*cc3m"):
+        fetch("cc4m")
+    write_dataset(root / "coco", [Record("a", None, ["t"])], source={})
+    steps = missing(["coco", "shapes/train", "shapes/dev", "mine"])
+    assert [command for _, command in steps] == ["vltk data fetch shapes"] * 2 + ["vltk data shard SOURCE mine"]
+    listed = {row["name"]: row["on_disk"] for row in ls()}
+    assert listed["coco"] and not listed["cc3m"] and list(listed).count("coco") == 1
+
+
+def test_vocabulary_is_deterministic(tmp_path: Path, root: Path) -> None:
+    texts = [f"{caption(index, 20)} Playing, played." for index in range(40)]
+    write_dataset(root / "t", [Record(f"k{i}", None, [text]) for i, text in enumerate(texts)], source={})
+    for name in ("a", "b"):
+        train_vocabulary(["t"], 80, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    tokenizer = Tokenizer(tmp_path / "a")
+    assert tokenizer.tokens[:5] == list(SPECIAL) and tokenizer.size <= 80
+    ids, _ = tokenizer.encode(texts[0])
+    assert tokenizer.unk not in ids and tokenizer.decode(ids) == texts[0].lower().replace(", played.", ", played.")
+    with pytest.raises(VltkError, match="too small"):
+        train_vocabulary(["t"], 10, tmp_path / "c")
+    with pytest.raises(Missing, match="vltk data fetch shapes"):
+        train_vocabulary(["shapes/text"], 80, tmp_path / "c")
+    assert not (tmp_path / "c").exists()

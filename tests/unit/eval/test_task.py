@@ -1,0 +1,77 @@
+"""Cards, suites, and tasks written on the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from vltk.errors import RecipeError
+from vltk.eval import task
+from vltk.eval.protocols.linear_probe import LinearProbe
+from vltk.eval.protocols.retrieval import Retrieval
+
+
+@pytest.mark.parametrize("name", task.names())
+def test_every_card_gives_a_protocol(name: str) -> None:
+    protocol = task.card(name).build()
+    assert isinstance(protocol, Retrieval | LinearProbe)
+    assert all("/" in data for data in protocol.data_sets)
+
+
+def test_the_shapes_suite_is_complete() -> None:
+    suite = task.suite("shapes")
+    assert suite.absent() == {}
+    assert set(suite.present()) >= {"shapes-retrieval", "shapes-heldout-retrieval", "shapes-count"}
+
+
+def test_the_35_tasks_are_35_and_none_is_dropped() -> None:
+    suite = task.suite("35tasks")
+    named = [name for names in suite.tasks.values() for name in names]
+    assert len(set(named)) == len(named) == 35
+    absent = [name for names in suite.absent().values() for name in names]
+    assert sorted(absent + suite.present()) == sorted(named)
+
+
+def test_tasks_on_the_command_line() -> None:
+    entries = [
+        "shapes-retrieval",
+        "retrieval:my/dev",
+        "linear_probe:a/train:a/test:count",
+        "retrieval:my/dev:captions=1",
+    ]
+    chosen = task.read(entries)
+    assert list(chosen) == entries
+    assert chosen["retrieval:my/dev"].build().captions == 5
+    assert chosen["retrieval:my/dev:captions=1"].build().captions == 1
+    probe = chosen["linear_probe:a/train:a/test:count"].build()
+    assert (probe.train, probe.test, probe.label, probe.random_weights) == ("a/train", "a/test", "count", False)
+
+
+def test_every_wrong_entry_is_listed_with_what_exists() -> None:
+    wrong = [
+        "shapes-retreival",
+        "retrival:x",
+        "retrieval",
+        "linear_probe:a/train",
+        "retrieval:x:caption=2",
+        "retrieval:x:limit=0",
+    ]
+    with pytest.raises(RecipeError) as caught:
+        task.read([*wrong, "shapes-count"])
+    problems = caught.value.problems
+    assert len(problems) == len(wrong)
+    assert "did you mean 'shapes-retrieval'?" in problems[0] and "flickr8k-retrieval" in problems[0]
+    assert "did you mean 'retrieval'?" in problems[1]
+    assert "retrieval:DATA" in problems[2] and "linear_probe:TRAIN:TEST:LABEL" in problems[2]
+    assert "linear_probe:TRAIN:TEST:LABEL" in problems[3]
+    assert "did you mean 'captions'?" in problems[4]
+    assert "limit" in problems[5] and "greater than 0" in problems[5]
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_suite_says_which_exist() -> None:
+    with pytest.raises(RecipeError, match=r"did you mean 'shapes'.*35tasks, shapes"):
+        task.suite("shape")
+
+
+def test_limited() -> None:
+    assert task.limited(task.card("shapes-count"), 30).build().limit == 30

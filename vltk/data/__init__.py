@@ -1,0 +1,1 @@
+"""Data: raw input to shards, shards to batches. Knows neither models nor objectives."""

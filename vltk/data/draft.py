@@ -1,0 +1,134 @@
+"""A sample in the making: what its view makers share (pixels, crop, text, tokens), made once and only when asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+
+from vltk.data.dataset import Dataset, Sample
+from vltk.data.image import BadSample, Box, ImageLike, crop_box
+from vltk.errors import VltkError
+
+if TYPE_CHECKING:
+    from vltk.data.text import Tokenizer
+
+REDRAWS = 20
+
+
+class _Hashed(ISeedSequence):
+    """Seeds a bit generator with a hash, four times faster than numpy's own mixing of an integer."""
+
+    def __init__(self, key: tuple[int | str, ...]) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: object = np.uint64) -> np.ndarray:
+        digest = hashlib.blake2b(repr(self.key).encode(), digest_size=8 * n_words).digest()
+        return np.frombuffer(digest, dtype="<u8")
+
+
+def rng_for(*key: int | str) -> np.random.Generator:
+    """A generator that is a pure function of its key."""
+    seed = cast(np.random.SeedSequence, _Hashed(key))  # numpy takes any ISeedSequence; its type hints do not say so
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+class Draft:
+    """One sample of one step.
+
+    `key` is (seed, attempt, stream): with the position it keys every draw. `place` is (epoch, index in the data set).
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        dataset: Dataset,
+        *,
+        key: tuple[int | str, ...],
+        position: int,
+        place: tuple[int, int],
+        step_positions: range,
+        decoded: Callable[[Dataset, int, Sample], np.ndarray],
+        image: ImageLike,
+        tokenizer: Tokenizer | None,
+        max_length: int | None,
+    ) -> None:
+        self.sample, self.dataset = sample, dataset
+        self.key, self.position, self.step_positions = key, position, step_positions
+        self.epoch, self.index = place
+        self._decoded = decoded
+        self.image, self._tokenizer, self.max_length = image, tokenizer, max_length
+        self._swapped: str | None = None
+
+    def rng(self, purpose: str, position: int | None = None) -> np.random.Generator:
+        """The generator of a purpose (a view's name) at this sample's position, or at another one."""
+        return rng_for(*self.key, self.position if position is None else position, purpose)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """`(H, W, 3)` uint8, the stored image. Raises BadImage."""
+        return self._decoded(self.dataset, self.index, self.sample)
+
+    @cached_property
+    def crop(self) -> Box:
+        """The crop and mirror of this sample, shared by all its views."""
+        height, width = self.pixels.shape[:2]
+        return crop_box(height, width, self.image, self.rng("crop"))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise VltkError("this stream makes text views: the stage needs `tokenizer: {vocab: ...}` in its recipe")
+        return self._tokenizer
+
+    @cached_property
+    def text(self) -> str:
+        """The text of this epoch: each of a sample's n texts comes once in n epochs, in a drawn order."""
+        if self._swapped is not None:
+            return self._swapped
+        texts = self.sample.texts
+        if not texts:
+            raise BadSample("no text")
+        if len(texts) == 1:
+            return texts[0]
+        cycle, turn = divmod(self.epoch, len(texts))
+        order = rng_for(*self.key, self.dataset.name, self.index, cycle, "text").permutation(len(texts))
+        return texts[order[turn]]
+
+    def swap_text(self, rng: np.random.Generator) -> None:
+        """Take the text of another sample of the data set, never one of this sample's own; before `text` is read."""
+        own = set(self.sample.texts)
+        count = len(self.dataset)
+        start = int(rng.integers(count))
+        draws = [start, *rng.integers(count, size=REDRAWS).tolist()]
+        for index in chain(draws, ((start + near) % count for near in range(1, count))):
+            texts = self.dataset.read(index).texts
+            text = texts[int(rng.integers(len(texts)))] if texts else ""
+            if text and text not in own:
+                self._swapped = text
+                return
+        raise VltkError(
+            f"data set {self.dataset.name}: all its texts are the same, and unmatched pairs need another one"
+        )
+
+    @cached_property
+    def _tokens(self) -> tuple[np.ndarray, np.ndarray]:
+        ids, words = self.tokenizer.encode(self.text, self.max_length)
+        if len(ids) < 3:
+            raise BadSample("a text without tokens")
+        return ids, words
+
+    @property
+    def ids(self) -> np.ndarray:
+        """`(T,)` int64, `[CLS] ... [SEP]`, read-only."""
+        return self._tokens[0]
+
+    @property
+    def words(self) -> np.ndarray:
+        """`(T,)` int64, the word that each token belongs to, -1 for `[CLS]` and `[SEP]`, read-only."""
+        return self._tokens[1]

@@ -1,0 +1,1 @@
+"""The embedded default data set `shapes`: scenes, their drawing, and the English said about them."""

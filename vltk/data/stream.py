@@ -1,0 +1,177 @@
+"""A stream: the batches of one mixture entry, by position. The n-th step of a stream is a pure function of
+(seed, attempt, n); ranks, micro-batches and threads only say who makes which part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vltk.data.batch import Batch, collate
+from vltk.data.dataset import Dataset, Sample
+from vltk.data.draft import Draft
+from vltk.data.image import BadSample, ImageLike
+from vltk.data.order import locate
+from vltk.data.pixels import PixelCache
+from vltk.errors import VltkError
+from vltk.parts import choose
+
+if TYPE_CHECKING:
+    from vltk.data.text import Tokenizer
+
+GRACE = 1000  # samples: below this many seen, the bad rate is measured as if so many had been
+TRIES = 100  # substitutes in a row before the data set is given up
+CHUNK = 8  # samples a thread takes at a time
+
+Made = tuple[dict[str, np.ndarray], str, list[dict[str, Any]]]  # views, key, what was bad on the way
+
+
+class Stream:
+    """`micro_batches(n)`: this rank's micro-batches of the stream's n-th step.
+
+    `batch_size` counts the samples of a step over all ranks; rank r makes the r-th of `world` equal slices, cut into
+    the fewest micro-batches of at most `micro_batch` samples, as equal as they can be. Sample j of step n stands at
+    position n * batch_size + j. A bad sample is replaced by the next good one of its data set and given to `on_bad` as
+    {step, stream, dataset, key, position, reason}. VltkError once more than `max_bad_rate` of the samples that this
+    stream has made so far, or of 1000 while they are fewer, were bad.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        views: dict[str, dict[str, Any]],
+        *,
+        batch_size: int,
+        micro_batch: int | None = None,
+        seed: int = 0,
+        attempt: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        image: ImageLike,
+        tokenizer: Tokenizer | None = None,
+        max_length: int | None = None,
+        threads: int = 1,
+        max_bad_rate: float = 0.001,
+        on_bad: Callable[[dict[str, Any]], None] = lambda bad: None,
+        name: str = "stream",
+        pixels: PixelCache | None = None,
+    ) -> None:
+        if batch_size % world:
+            raise VltkError(f"stream {name}: batch_size {batch_size} cannot be shared equally by {world} devices")
+        self.datasets, self.name, self.batch_size = list(datasets), name, batch_size
+        self.makers = _makers(views)
+        self._check_data()
+        self.starts = [0, *accumulate(len(dataset) for dataset in datasets)]
+        self.key = (seed, attempt, name)
+        self.slices = _slices(batch_size, micro_batch, rank, world)
+        self.image, self.tokenizer, self.max_length = image, tokenizer, max_length
+        self.max_bad_rate, self.on_bad = max_bad_rate, on_bad
+        self.seen = self.bad = 0
+        self.pixels = pixels or PixelCache()
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"vltk-{name}") if threads > 1 else None
+
+    def _check_data(self) -> None:
+        """Every data set has what the views read; text views have a tokenizer (asked when the first is made)."""
+        for view, maker in self.makers.items():
+            for dataset in self.datasets:
+                for kind, has in (("image", dataset.has_images), ("text", dataset.has_texts)):
+                    if kind in maker.needs and not has:
+                        raise VltkError(
+                            f"stream {self.name}: the data set {dataset.name!r} has samples without {kind}, "
+                            f"which the view {view!r} reads: take another data set, or other objectives"
+                        )
+
+    def micro_batches(self, n: int) -> list[Batch]:
+        """The n-th step of the stream, this rank's part. Raises VltkError when too many samples are bad."""
+        step = range(n * self.batch_size, (n + 1) * self.batch_size)
+        mine = [step[one.start : one.stop] for one in self.slices]
+        positions = np.concatenate([np.arange(one.start, one.stop) for one in mine])
+        made = self._make_all(positions, step)
+        self._count(n, made)
+        pad = self.tokenizer.pad if self.tokenizer else 0
+        cuts = [0, *accumulate(len(one) for one in mine)]
+        parts = [made[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]
+        return [collate([views for views, _, _ in part], [key for _, key, _ in part], pad) for part in parts]
+
+    def _make_all(self, positions: np.ndarray, step: range) -> list[Made]:
+        epochs, indices = locate(positions, self.starts[-1], self.key)
+        jobs = list(zip(positions.tolist(), epochs.tolist(), indices.tolist(), strict=True))
+        if self.threads is None:
+            return [self._make(job, step) for job in jobs]
+        chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+        made = self.threads.map(lambda chunk: [self._make(job, step) for job in chunk], chunks)
+        return [one for chunk in made for one in chunk]
+
+    def _make(self, job: tuple[int, int, int], step: range) -> Made:
+        """The sample of a job (position, epoch, index), or the next good one of its data set."""
+        position, epoch, index = job
+        which = int(np.searchsorted(self.starts, index, side="right")) - 1
+        dataset, first = self.datasets[which], index - self.starts[which]
+        bad: list[dict[str, Any]] = []
+        for offset in range(min(TRIES, len(dataset))):
+            place = (epoch, (first + offset) % len(dataset))
+            sample = dataset.read(place[1])
+            try:
+                return self._views(sample, dataset, position, place, step), f"{dataset.name}/{sample.key}", bad
+            except BadSample as reason:
+                bad.append({"dataset": dataset.name, "key": sample.key, "position": position, "reason": str(reason)})
+        raise VltkError(f"data set {dataset.name}: {len(bad)} bad samples in a row, the last one: {bad[-1]['reason']}")
+
+    def _views(
+        self, sample: Sample, dataset: Dataset, position: int, place: tuple[int, int], step: range
+    ) -> dict[str, np.ndarray]:
+        draft = Draft(
+            sample,
+            dataset,
+            key=self.key,
+            position=position,
+            place=place,
+            step_positions=step,
+            decoded=self.pixels.decoded,
+            image=self.image,
+            tokenizer=self.tokenizer,
+            max_length=self.max_length,
+        )
+        views: dict[str, np.ndarray] = {}
+        for view, maker in self.makers.items():
+            views.update(maker(draft, draft.rng(view)))
+        return views
+
+    def _count(self, n: int, made: list[Made]) -> None:
+        self.seen += len(made)
+        for _, _, bad in made:
+            for one in bad:
+                self.bad += 1
+                self.on_bad({"step": n, "stream": self.name, **one})
+        if self.bad > self.max_bad_rate * max(self.seen, GRACE):
+            last = [one for _, _, bad in made for one in bad][-1]
+            raise VltkError(
+                f"stream {self.name}, its step {n}: {self.bad} of {self.seen} samples are bad, more than max_bad_rate "
+                f"{self.max_bad_rate:g} allows; the last one: {last['dataset']}/{last['key']}: {last['reason']}\n"
+                f"Mend or leave out these samples (bad_samples.jsonl lists them), or set loader.max_bad_rate."
+            )
+
+    def close(self) -> None:
+        """End the stream's threads."""
+        if self.threads is not None:
+            self.threads.shutdown(cancel_futures=True)
+
+
+def _makers(views: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """View makers by view name; those that change the sample run first."""
+    made = {}
+    for name, options in views.items():
+        rest = dict(options)
+        made[name] = choose("data/views", rest.pop("maker"), **rest).build()
+    return dict(sorted(made.items(), key=lambda item: not getattr(item[1], "changes_sample", False)))
+
+
+def _slices(batch_size: int, micro_batch: int | None, rank: int, world: int) -> list[range]:
+    """The samples of a step that each micro-batch of a rank holds, as ranges within the step."""
+    local = batch_size // world
+    count = -(-local // min(micro_batch or local, local))
+    cuts = [rank * local + local * part // count for part in range(count + 1)]
+    return [range(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]

@@ -1,0 +1,86 @@
+"""Linear probe: multinomial logistic regression on frozen image features (FLAVA section 5, after CLIP section 3.2).
+
+Features are the image encoder's CLS after the final norm; the penalty is chosen on a held-back part of train.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vltk.errors import VltkError
+from vltk.eval.results import Score
+
+if TYPE_CHECKING:  # features and probe import torch: seconds that a message about missing data must not cost
+    from vltk.eval.features import Subject
+
+Ints = NDArray[np.int64]
+Count = Annotated[int, Field(gt=0)]
+Limit = Annotated[int | None, Field(gt=0)]
+
+
+class LinearProbe:
+    """Accuracy (percent) on `test` of a probe trained on `train`, for the field `label` of the samples.
+
+    `limit` samples of each are drawn by the seed (None: all). With `random_weights` the same encoder, freshly
+    initialised, is probed beside it as the baseline: what the architecture and the task give without any training.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: str,
+        test: str,
+        label: str,
+        random_weights: bool = False,
+        limit: Limit = None,
+        max_iterations: Count = 1000,
+        batch_size: Count = 128,
+    ) -> None:
+        self.train, self.test, self.label, self.random_weights = train, test, label, random_weights
+        self.limit, self.max_iterations, self.batch_size = limit, max_iterations, batch_size
+
+    @property
+    def data_sets(self) -> list[str]:
+        return [self.train, self.test]
+
+    def __call__(self, subject: Subject) -> list[Score]:
+        """Raises VltkError naming the sample without the label, without a decodable image, or without finite features.
+
+        A test label that train never has counts as wrong.
+        """
+        from vltk.eval import probe
+
+        train, test = subject.samples(self.train, self.limit), subject.samples(self.test, self.limit)
+        names = train.labels(self.label)
+        classes = sorted(set(names))
+        if len(classes) < 2:
+            raise VltkError(f"{self.train}: {self.label!r} has one value only in {len(train)} samples: {classes}")
+        train_labels, test_labels = _numbers(names, classes), _numbers(test.labels(self.label), classes)
+        chance = _percent(test_labels == np.bincount(train_labels).argmax())
+        scores = []
+        for random_weights in [False, True] if self.random_weights else [False]:
+            found = probe.search(
+                train.image_features(self.batch_size, random_weights),
+                train_labels,
+                seed=subject.seed,
+                max_iterations=self.max_iterations,
+            )
+            value = _percent(found.predict(test.image_features(self.batch_size, random_weights)) == test_labels)
+            metric = "accuracy at random weights" if random_weights else "accuracy"
+            detail = {"train_n": len(train), "classes": len(classes)} | found.record()
+            scores.append(Score(test.split, metric, value, len(test), chance, detail))
+        return scores
+
+
+def _numbers(labels: list[str], classes: list[str]) -> Ints:
+    """(n,) positions in `classes`, -1 where a label is not among them."""
+    number = {label: index for index, label in enumerate(classes)}
+    return np.array([number.get(label, -1) for label in labels])
+
+
+def _percent(right: NDArray[np.bool_]) -> float:
+    return 100 * float(right.mean())
