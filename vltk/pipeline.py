@@ -15,11 +15,12 @@ import yaml
 from vltk import __version__, dist
 from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
-from vltk.errors import Missing, RecipeError, VltkError
+from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import evaluator
 from vltk.identity import changes, digest, identity
 from vltk.log import say
-from vltk.recipe import Recipe, Stage, missing_data, plain
+from vltk.needs import require_data
+from vltk.recipe import Recipe, Stage, plain
 from vltk.run import RUNS, RunFolder, find
 from vltk.train.loop import train as train_stage
 from vltk.train.setup import build
@@ -31,9 +32,7 @@ def train(recipe: Recipe, redo: bool = False) -> None:
 
     redo: throws away stages that were made by another recipe. Raises Missing, RecipeError, VltkError, Stopped.
     """
-    absent = missing_data(recipe)
-    if absent:
-        raise Missing(f"{recipe.name} needs data that is not on disk", [*absent, ("then", f"vltk train {recipe.name}")])
+    require_data(recipe)
     dist.start()
     try:
         for order, (name, stage) in enumerate(recipe.stages.items()):

@@ -1,4 +1,4 @@
-"""What evaluation, captioning and reports ask of a trained model, whichever family it is. Nothing here keeps gradients."""
+"""What evaluation, captioning and reports ask of a trained model of any family. Nothing here keeps gradients."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ class Attention(nn.Module):
             query = F.linear(rows.take(x), weight[:width], bias[:width])
             key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
             mask = _mask_at(mask, rows)
-        return self.out(_merge(attend(_split(query, self.heads), _split(key, self.heads), _split(value, self.heads), mask)))
+        query, key, value = (_split(part, self.heads) for part in (query, key, value))
+        return self.out(_merge(attend(query, key, value, mask)))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -69,7 +70,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     in bf16 at these lengths, and equal in fp32.
     """
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if mask is None else mask.to(query.dtype))
+        mask = None if mask is None else mask.to(query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (B, H, R, N)
     if mask is not None:
         scores = scores + mask.to(scores.dtype)

@@ -93,7 +93,7 @@ def read_folder(folder: Path) -> Weights:
 
 
 def write_file(weights: Mapping[str, Tensor], path: Path) -> None:
-    """One safetensors file, marked as torch's as from_pretrained wants it. Raises OSError where it cannot be written."""
+    """One safetensors file, marked as from_pretrained wants it. Raises OSError where it cannot be written."""
     try:
         save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()}, path, {"format": "pt"})
     except SafetensorError as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -24,7 +25,7 @@ Views = dict[str, dict[str, Any]]
 
 @dataclass
 class Losses:
-    """By name: sums over the counted items, still weighted; and figures to log, which are averaged over micro-batches."""
+    """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches."""
 
     sums: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -85,7 +86,7 @@ def positive(batch: Batch, like: Tensor) -> Tensor:
     """(B,) True at pairs whose image and text belong together; all of them where nothing was mismatched."""
     if "positive" in batch:
         return batch["positive"]
-    return like.new_ones(len(like), dtype=bool)
+    return like.new_ones(len(like), dtype=torch.bool)
 
 
 def prediction(logits: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:

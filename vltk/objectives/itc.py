@@ -36,19 +36,16 @@ class ImageTextContrastive(nn.Module):
         return model.embed_image(encoded["image"]), model.embed_text(encoded["text"]), model.scale()
 
     def compare(self, *embedded: Tensor, batch: Batch) -> Losses:
-        with torch.autocast(embedded[0].device.type, enabled=False):  # fp32, as when micro-batches are joined
-            return self._compare(*embedded, rows=positive(batch, embedded[0]))
-
-    def forward(self, encoded: Encoded, step: int) -> Losses:
-        return self.compare(*self.embed(encoded), batch=encoded.batch)
+        image, text, scale = embedded
+        with torch.autocast(image.device.type, enabled=False):  # fp32, as when micro-batches are joined
+            return self._compare(image, text, scale, positive(batch, image))
 
     def _compare(self, image: Tensor, text: Tensor, scale: Tensor, rows: Tensor) -> Losses:
-        """image, text (B, E), scale (), rows (B,) True at matched pairs.
-        rows = positive(batch, image)  # (B,)
+        """image, text (B, E), scale (), rows (B,) True at matched pairs."""
         every = dist.gather_with_grad(torch.stack([image, text], dim=1))  # (G, 2, E)
         target = (dist.rank() * len(image) + torch.arange(len(image), device=image.device))[rows]
-        to_text = scale * image[rows] @ every[:, 1].T  # (B', G)
-        to_image = scale * text[rows] @ every[:, 0].T
+        to_text = scale * (image[rows] @ every[:, 1].T)  # (B', G)
+        to_image = scale * (text[rows] @ every[:, 0].T)
         loss = (self._entropy(to_text, target) + self._entropy(to_image, target)) / 2
         hits = (to_text.argmax(1) == target).float() + (to_image.argmax(1) == target).float()
         return Losses({"itc": self.weight * loss}, {"itc_accuracy": hits.mean() / 2, "logit_scale": scale.detach()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class ImageTextMatching(nn.Module):
         return {("fused_masked" if {"image_masked_at", "text_masked"} <= views else "fused", "cls")}
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {"itm": batch["matched"].new_tensor(len(batch["matched"]), dtype=int)}
+        return {"itm": batch["matched"].new_tensor(len(batch["matched"]), dtype=torch.long)}
 
     def forward(self, encoded: Encoded, step: int) -> Losses:
         fused = encoded["fused_masked"] if "fused_masked" in encoded else encoded["fused"]

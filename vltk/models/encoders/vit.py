@@ -24,6 +24,9 @@ class VisionTransformer(nn.Module):
     uint8 images are normalised here with `mean` and `std`; float images are taken as normalised already.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         *,

@@ -8,12 +8,13 @@ with one another or with the word embeddings. The poolers, which no loss reads, 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vltk.errors import VltkError
 from vltk.models.fusion.joint import fused_rows
 from vltk.models.heads import MatchHead, PredictionHead, clamped_scale
 from vltk.models.layers import Rows, init_weights
@@ -39,9 +40,11 @@ class Flava(nn.Module):
         temperature: float = 0.07,
     ) -> None:
         super().__init__()
-        self.image = image.build() if image else None
-        self.text = text.build() if text else None
-        self.fusion = fusion.build(image_width=self.image.width, text_width=self.text.width) if fusion else None
+        self.image = _built(image)
+        self.text = _built(text)
+        if fusion and not (image and text):
+            raise VltkError("model.fusion: needs both model.image and model.text; set it to null without them")
+        self.fusion = _built(fusion, image_width=self.image.width, text_width=self.text.width) if fusion else None
         self.heads = nn.ModuleDict()
         if self.image:
             self.heads["mim"] = PredictionHead(self.image.width, codes, head_eps)
@@ -51,7 +54,8 @@ class Flava(nn.Module):
             self.heads["mmm_image"] = PredictionHead(self.fusion.width, codes, head_eps)
             self.heads["mmm_text"] = PredictionHead(self.fusion.width, self.text.vocab, head_eps)
             self.heads["itm"] = MatchHead(self.fusion.width)
-        self.image_projection = self.text_projection = None
+        self.image_projection: Any = None
+        self.text_projection: Any = None
         if self.image and self.text:
             self.image_projection = nn.Linear(self.image.width, embedding)
             self.text_projection = nn.Linear(self.text.width, embedding)
@@ -99,3 +103,7 @@ class Flava(nn.Module):
     def match(self, fused: Tokens) -> Tensor:
         """(B, 2) logits; class 1: image and text belong together."""
         return self.heads["itm"](fused.cls)
+
+
+def _built(choice: Choice | None, **provided: Any) -> Any:
+    return choice.build(**provided) if choice else None

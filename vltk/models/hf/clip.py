@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from vltk.models.hf.checks import differing, refuse, side
-from vltk.models.weights import Link, blocks, both
+from vltk.models.weights import Link, Weights, blocks, both
 from vltk.parts import Choice
 
-ARCHITECTURE = "CLIPModel"
+ARCHITECTURE, FAMILY, PROCESSOR = "CLIPModel", "clip", "CLIPImageProcessor"
+LEGACY_END = 2  # an eos_token_id that modeling_clip.py takes for a mistake of old configs: it reads the highest id then
 ACTIVATIONS = ("gelu", "quick_gelu")
 BLOCK = {
     "attention_norm": ("layer_norm1",),
@@ -56,9 +57,7 @@ def config(model: Choice) -> dict[str, Any]:
     refuse(f"{ARCHITECTURE} cannot say this", problems)
     shared = {"projection_dim": chosen.embedding}
     return {
-        "vision_config": _their_sizes(image)
-        | shared
-        | {"image_size": image.image_size, "patch_size": image.patch},
+        "vision_config": _their_sizes(image) | shared | {"image_size": image.image_size, "patch_size": image.patch},
         "text_config": _their_sizes(text)
         | shared
         | {"vocab_size": text.vocab, "max_position_embeddings": text.max_length},
@@ -84,15 +83,27 @@ def links(model: Choice) -> list[Link]:
     found += both("image.embedding_norm", "vision_model.pre_layrnorm")
     found += both("image.transformer.norm", "vision_model.post_layernorm")
     found += both("text.transformer.norm", "text_model.final_layer_norm")
-    for ours, theirs in (("image", "vision"), ("text", "text")):
-        depth = getattr(chosen, ours).depth
-        found += blocks(f"{ours}.transformer.blocks", f"{theirs}_model.encoder.layers", depth, BLOCK)
+    for name, other in (("image", "vision"), ("text", "text")):
+        depth = getattr(chosen, name).depth
+        found += blocks(f"{name}.transformer.blocks", f"{other}_model.encoder.layers", depth, BLOCK)
     return found
 
 
+def ours(file: Weights) -> Weights:
+    """All of the file's tensors are ours."""
+    return file
+
+
+def config_class() -> Any:
+    """The class of its config.json."""
+    from transformers import CLIPConfig
+
+    return CLIPConfig
+
+
 def _sizes(part: str, config: Any) -> dict[str, Any]:
-    return {"part": part} | {ours: getattr(config, theirs) for ours, theirs in SIZES.items()}
+    return {"part": part} | {key: getattr(config, other) for key, other in SIZES.items()}
 
 
 def _their_sizes(part: Any) -> dict[str, Any]:
-    return {theirs: getattr(part, ours) for ours, theirs in SIZES.items()}
+    return {other: getattr(part, key) for key, other in SIZES.items()}

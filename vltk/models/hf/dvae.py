@@ -10,6 +10,7 @@ from vltk.parts import Choice
 
 PREFIX = "image_codebook."
 GROUPS = 4  # written out in FlavaImageCodebook; its config's num_groups only sets the gain
+STRIDE = 2 ** (GROUPS - 1)
 
 
 def options(config: Any) -> dict[str, Any]:

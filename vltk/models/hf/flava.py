@@ -15,7 +15,7 @@ from vltk.models.hf.checks import differing, refuse, side
 from vltk.models.weights import Link, Weights, blocks, both
 from vltk.parts import Choice
 
-ARCHITECTURE = "FlavaForPreTraining"
+ARCHITECTURE, FAMILY, PROCESSOR = "FlavaForPreTraining", "flava", "FlavaImageProcessor"
 POOLERS = re.compile(r"flava\.(image|text|multimodal)_model\.pooler\.dense\.(weight|bias)")
 HEADS = {"mim": "mim_head", "mlm": "mlm_head", "mmm_image": "mmm_image_head", "mmm_text": "mmm_text_head"}
 BLOCK = {
@@ -102,16 +102,16 @@ def links(model: Choice) -> list[Link]:
     ]
     if image.mask_token:
         found.append(Link("image.mask_token", (f"{embeddings}.mask_token",), width))
-    for ours, theirs in (("words", "word"), ("positions", "position"), ("types", "token_type")):
-        found.append(Link(f"text.{ours}.weight", (f"flava.text_model.embeddings.{theirs}_embeddings.weight",)))
+    for name, other in (("words", "word"), ("positions", "position"), ("types", "token_type")):
+        found.append(Link(f"text.{name}.weight", (f"flava.text_model.embeddings.{other}_embeddings.weight",)))
     found += both("text.embedding_norm", "flava.text_model.embeddings.LayerNorm")
-    for ours, theirs in (("image", "image"), ("text", "text"), ("fusion", "multimodal")):
-        tower = f"flava.{theirs}_model"
-        found += blocks(f"{ours}.transformer.blocks", f"{tower}.encoder.layer", getattr(chosen, ours).depth, BLOCK)
-        found += both(f"{ours}.transformer.norm", f"{tower}.layernorm")
-    for side_ in ("image", "text"):
-        found += both(f"{side_}_projection", f"flava.{side_}_projection")
-        found += both(f"fusion.{side_}_projection", f"flava.{side_}_to_mm_projection")
+    for name, other in (("image", "image"), ("text", "text"), ("fusion", "multimodal")):
+        tower = f"flava.{other}_model"
+        found += blocks(f"{name}.transformer.blocks", f"{tower}.encoder.layer", getattr(chosen, name).depth, BLOCK)
+        found += both(f"{name}.transformer.norm", f"{tower}.layernorm")
+    for name in ("image", "text"):
+        found += both(f"{name}_projection", f"flava.{name}_projection")
+        found += both(f"fusion.{name}_projection", f"flava.{name}_to_mm_projection")
     return found + _head_links()
 
 
@@ -126,9 +126,9 @@ def poolers(model: Choice) -> Weights:
     return found
 
 
-def without_aliases(file: Weights) -> Weights:
-    """The file's tensors with each head's bias under `decoder.bias`, whichever of its two names the file has."""
-    found = dict(file)
+def ours(file: Weights) -> Weights:
+    """The file's tensors without poolers, and each head's bias under `decoder.bias` alone, whichever name it has."""
+    found = {name: tensor for name, tensor in file.items() if not POOLERS.fullmatch(name)}
     for head in HEADS.values():
         bias = found.pop(f"{head}.bias", None)
         if bias is not None:
@@ -136,19 +136,26 @@ def without_aliases(file: Weights) -> Weights:
     return found
 
 
+def config_class() -> Any:
+    """The class of its config.json."""
+    from transformers import FlavaConfig
+
+    return FlavaConfig
+
+
 def _head_links() -> list[Link]:
     found = both("heads.itm.dense", "itm_head.pooler.dense")
     found += both("heads.itm.classifier", "itm_head.seq_relationship")
-    for ours, theirs in HEADS.items():
-        found += both(f"heads.{ours}.dense", f"{theirs}.transform.dense")
-        found += both(f"heads.{ours}.norm", f"{theirs}.transform.LayerNorm")
-        found += both(f"heads.{ours}.decoder", f"{theirs}.decoder")
+    for name, other in HEADS.items():
+        found += both(f"heads.{name}.dense", f"{other}.transform.dense")
+        found += both(f"heads.{name}.norm", f"{other}.transform.LayerNorm")
+        found += both(f"heads.{name}.decoder", f"{other}.decoder")
     return found
 
 
 def _sizes(part: str, config: Any) -> dict[str, Any]:
-    return {"part": part} | {ours: getattr(config, theirs) for ours, theirs in SIZES.items()}
+    return {"part": part} | {key: getattr(config, other) for key, other in SIZES.items()}
 
 
 def _their_sizes(part: Any) -> dict[str, Any]:
-    return {theirs: getattr(part, ours) for ours, theirs in SIZES.items()}
+    return {other: getattr(part, key) for key, other in SIZES.items()}

@@ -127,21 +127,15 @@ class DeepSpeed:
 
     def load(self, state: State) -> None:
         """The reverse of `state`, of either engine; only what the main process passes is read."""
-        steps = check(state, self.module, self._groups)
+        state = empty_state() | state
+        counts = self._counts(check(state, self.module, self._groups))
         self._set_weights(state["weights"])
         for group in self._groups:
-            counts = {steps[name] for name in group.parameters}
-            if len(counts) > 1:
-                raise VltkError(
-                    f"the parameters of {group.name} were stepped {sorted(counts)} times; DeepSpeed keeps one count "
-                    "for all of them: continue without the `deepspeed` key, or start anew with `init`"
-                )
-            count = counts.pop()
             for flat in self._flats[group.name]:
-                self._optimizer.state[flat]["step"].fill_(count)
+                self._optimizer.state[flat]["step"].fill_(counts[group.name])
             for name, parameter in group.parameters.items():
                 for moment in MOMENTS:
-                    self._set_moment(parameter, moment, state[moment].get(name) if count else None)
+                    self._set_moment(parameter, moment, state[moment].get(name) if counts[group.name] else None)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -173,6 +167,19 @@ class DeepSpeed:
         if self._stage in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()  # it looks once, in the first step, too early
         return flats
+
+    def _counts(self, steps: Mapping[str, float]) -> dict[str, float]:
+        """By group, how often it was stepped: DeepSpeed keeps one count for all its parameters."""
+        counts = {}
+        for group in self._groups:
+            found = {steps[name] for name in group.parameters}
+            if len(found) > 1:
+                raise VltkError(
+                    f"the parameters of {group.name} were stepped {sorted(found)} times, but DeepSpeed keeps one count "
+                    "for all of them; go on without the recipe's key `deepspeed`, or start anew from the weights"
+                )
+            counts[group.name] = found.pop()
+        return counts
 
     def _moment(self, parameter: nn.Parameter, moment: str) -> Tensor:
         """The whole moment of a parameter; every rank takes part."""

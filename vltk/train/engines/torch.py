@@ -75,6 +75,7 @@ class Torch:
 
     def load(self, state: State) -> None:
         """The reverse of `state`, of either engine; only what the main process passes is read."""
+        state = empty_state() | state
         steps = check(state, self.module, self._groups)
         for name, tensor in weights(self.module):
             tensor.data.copy_(tensor_from_main(state["weights"].get(name), tensor.shape, tensor))

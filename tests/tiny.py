@@ -1,0 +1,116 @@
+"""Tiny models with random weights, batches without a loader, and an engine that does nothing but backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vltk.parts import choose
+from vltk.train.pretraining import Pretraining
+
+WIDTH, PATCHES, VOCAB, CODES, IMAGE = 32, 16, 50, 40, 64
+TOWER: dict[str, Any] = {"width": WIDTH, "depth": 2, "heads": 2, "mlp": 48}
+
+
+class Cached:
+    """A codebook whose codes are always in the batch."""
+
+    stride = 8
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def codes(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.zeros(len(images), PATCHES, dtype=torch.long)
+
+
+class Bare:
+    """An engine's verbs over a plain module: backward, and nothing else."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+
+
+def flava(seed: int = 0, **options: Any) -> Any:
+    """A FLAVA of width 32 on images of 64 pixels (16 patches), every parameter random."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "bert", **TOWER, "vocab": VOCAB, "max_length": 24},
+        "fusion": {"part": "joint", **TOWER},
+        "codes": CODES,
+        "embedding": 24,
+    }
+    return randomised(choose("models/families", "flava", **(given | options)).build(), seed)
+
+
+def clip(seed: int = 0, activation: str = "quick_gelu") -> Any:
+    """A CLIP of the same sizes."""
+    image = {"part": "vit", **TOWER, "image_size": IMAGE, "eps": 1e-5, "activation": activation}
+    image |= {"patch_bias": False, "mask_token": False, "embedding_norm": True}
+    text = {"part": "causal", **TOWER, "vocab": VOCAB, "max_length": 24, "activation": activation}
+    return randomised(choose("models/families", "clip", image=image, text=text, embedding=24).build(), seed)
+
+
+def randomised(module: nn.Module, seed: int, std: float = 0.05) -> nn.Module:
+    """Every parameter N(0, std), norms 1 + N: zero starts would hide errors of order, masking and bias."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(std * torch.randn(parameter.shape, generator=generator))
+            if name.endswith("norm.weight"):
+                parameter.add_(1)
+            if name.endswith("logit_scale"):
+                parameter.add_(2)
+    return module.eval()
+
+
+def batch(
+    size: int = 6, lengths: Sequence[int] = (12, 7, 4, 9, 12, 5), matched: Sequence[int] | None = None, seed: int = 0
+) -> dict[str, Tensor]:
+    """Pairs with every view: mask counts differ from sample to sample; `matched` (0 or 1 each) adds the ITM labels."""
+    generator = torch.Generator().manual_seed(100 + seed)
+    length = torch.tensor(list(lengths)[:size])
+    longest = int(length.max())
+    real = torch.arange(longest) < length[:, None]
+    ids = torch.randint(5, VOCAB, (size, longest), generator=generator) * real
+    ids[:, 0] = 2
+    hidden = (torch.rand(size, longest, generator=generator) < 0.4) & real
+    hidden[:, 0] = False
+    hidden[:, 1] = True
+    image_masked = torch.rand(size, PATCHES, generator=generator) < 0.4
+    image_masked[:, 3] = True
+    made = {
+        "image": torch.randn(size, 3, IMAGE, IMAGE, generator=generator),
+        "image_masked_at": image_masked,
+        "codes": torch.randint(0, CODES, (size, PATCHES), generator=generator),
+        "text": ids,
+        "text_masked": torch.where(hidden, 4, ids),
+        "text_masked_at": hidden,
+        "text_length": length,
+    }
+    if matched is not None:
+        flags = torch.tensor(list(matched)[:size], dtype=torch.bool)
+        made |= {"matched": flags, "positive": flags if flags.any() else torch.ones_like(flags)}
+    return made
+
+
+def pretraining(model: Any, *names: str, codes: Any = None) -> Pretraining:
+    """The objectives `names` with their defaults in one stream, `all`."""
+    provided = {"model": model, "codes": codes or Cached()}
+    parts = {name: choose("objectives", name).build(**provided) for name in names}
+    return Pretraining(model, {"all": parts}, provided["codes"].codes)
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor]:
+    """By parameter name, those that have one."""
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}

@@ -1,0 +1,258 @@
+"""The command line: each function loads, calls, prints. Heavy imports stay inside functions: `--help` must be quick."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vltk.errors import Missing, VltkError
+
+_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # what a user can mend about a disk
+
+app = typer.Typer(
+    name="vltk",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
+data_app = typer.Typer(no_args_is_help=True, help="Bring data into shards.")
+import_app = typer.Typer(no_args_is_help=True, help="Make a run from the weights of another tool.")
+app.add_typer(recipe_app, name="recipe")
+app.add_typer(data_app, name="data")
+app.add_typer(import_app, name="import")
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe by path or by name (vltk recipe ls).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="As optimizer.lr=5e-4, stages.joint.steps=100, name=try2."),
+]
+
+
+def main() -> None:
+    """Runs a command; a mistake that the user can mend is one message and an exit code, without a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _OURS:
+            raise
+        sys.exit(_say(f"{error.strerror}: {error.filename or 'the disk that vltk writes to'}", 1))
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        sys.exit(_say(str(error) if isinstance(error, VltkError) else "", code))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from vltk import __version__
+
+        typer.echo(f"vltk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say it.")] = False,
+) -> None:
+    """Vision-language pretraining, from a list of URLs to an evaluated foundation model."""
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Throw away stages that another recipe made.")] = False,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Processes, one a GPU. Default: every GPU there is.")] = None,
+) -> None:
+    """Run the stages of a recipe that are not yet finished, into runs/NAME/STAGE."""
+    from vltk import launch, needs
+    from vltk import recipe as recipes
+
+    needs.require_data(recipes.glance(recipe, overrides or []))
+    count = launch.processes(gpus)
+    if count > 1:
+        raise typer.Exit(launch.spread(count, ["train", recipe, *(overrides or []), *(["--redo"] if redo else [])]))
+    from vltk import pipeline
+
+    pipeline.train(recipes.load(recipe, overrides or []), redo=redo)
+
+
+@app.command("eval")
+def evaluate(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Default: the newest one.")] = None,
+    suite: Annotated[str | None, typer.Option(help="A named list of tasks, as shapes or 35tasks.")] = None,
+    tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks by name.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples a task.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Score runs on tasks, into their results.jsonl."""
+    from vltk.eval.run import evaluate as score
+
+    names = [name for name in tasks.split(",") if name]
+    score(runs or [], suite=suite, tasks=names, limit=limit, seed=seed)
+
+
+@app.command()
+def report(run: Annotated[str, typer.Argument(metavar="RUN", help="A run by name or folder.")]) -> None:
+    """Write report.html of a run, finished or still training, and print its path."""
+    from vltk.report import build
+
+    typer.echo(build(run))
+
+
+@app.command()
+def parts(
+    folder: Annotated[str | None, typer.Argument(help="As objectives or models/encoders.")] = None,
+    name: Annotated[str | None, typer.Argument(help="As itc or vit.")] = None,
+) -> None:
+    """List the parts that recipes are made of; with a name, what it does and its options."""
+    from vltk import parts as registry
+    from vltk.strict import suggest
+
+    if folder is not None and folder not in registry.FOLDERS:
+        raise VltkError(f"no folder of parts '{folder}'{suggest(folder, registry.FOLDERS)}")
+    if folder is not None and name is not None:
+        typer.echo("\n".join(registry.describe(folder, name)))
+        return
+    for place in [folder] if folder else registry.FOLDERS:
+        typer.echo(place)
+        for part in registry.names(place):
+            typer.echo(f"  {part:<18} {registry.summary(place, part)}")
+
+
+@app.command()
+def export(
+    kind: Annotated[Literal["hf", "weights"], typer.Argument(help="hf: for from_pretrained. weights: safetensors.")],
+    run: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="A run by name or folder.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+) -> None:
+    """Write the weights of a run for other tools."""
+    from vltk.convert import export as write
+
+    typer.echo(write(kind, run, folder))
+
+
+@app.command()
+def capfilt() -> None:
+    """Caption images and filter captions with a trained run."""
+    from vltk import needs
+
+    raise Missing("vltk capfilt cannot start; missing:", needs.captioning())
+
+
+@import_app.command("hf")
+def import_hf(
+    folder: Annotated[Path, typer.Argument(help="A Hugging Face folder: config.json and safetensors.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of the run to make.")],
+) -> None:
+    """Make a run from FlavaForPreTraining or CLIPModel."""
+    from vltk.convert import import_hf as read
+
+    typer.echo(read(folder, run))
+
+
+@recipe_app.command("ls")
+def recipe_ls() -> None:
+    """The recipes of ./recipes and those that come with vltk."""
+    from vltk.recipe import available, headline
+
+    for name, path in available().items():
+        typer.echo(f"{name:<18} {headline(path)}")
+
+
+@recipe_app.command("show")
+def recipe_show(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """The resolved recipe as YAML, each value with the place it comes from."""
+    from vltk.recipe import describe, load
+
+    typer.echo("\n".join(describe(load(recipe, overrides or []))))
+
+
+@recipe_app.command("check")
+def recipe_check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Say every mistake of a recipe, without running it."""
+    from vltk.recipe import load
+
+    checked = load(recipe, overrides or [])
+    typer.echo(f"{checked.path}: no mistakes; stages: {', '.join(checked.stages)}")
+
+
+@data_app.command("ls")
+def data_ls() -> None:
+    """The data sets on disk, and the known ones that are not."""
+    from vltk.data.build import ls
+    from vltk.data.dataset import data_root
+
+    for row in ls():
+        if row["on_disk"]:
+            counts = f"{row['samples']:,} samples, {row['images']:,} images, {row['texts']:,} texts"
+            typer.echo(f"{data_root() / row['name']}: {counts}")
+        else:
+            typer.echo(f"{row['name']}: not on disk (vltk data fetch {row['name']}); {row['about']}")
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A known data set (vltk data ls).")]) -> None:
+    """Bring a known data set, or say what to bring."""
+    from vltk.data.build import fetch
+
+    typer.echo(f"on disk: {', '.join(fetch(name))}")
+
+
+@data_app.command("shard")
+def data_shard(
+    source: Annotated[Path, typer.Argument(help="Folder or tar of images, a caption file, or text files.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set to write, as photos/train.")],
+    captions: Annotated[Path | None, typer.Option(help="CSV, TSV, JSON lines, COCO JSON or token file.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or tar, where SOURCE is a caption file.")] = None,
+    split_list: Annotated[Path | None, typer.Option(help="File of image names; others are left out.")] = None,
+    kind: Annotated[Literal["pairs", "images", "texts"] | None, typer.Option(help="Default: by the files.")] = None,
+    short_side: Annotated[int, typer.Option(min=16, help="Larger images are made smaller, to this.")] = 256,
+    max_words: Annotated[int, typer.Option(min=1, help="Texts are cut at sentence ends into samples of this.")] = 60,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of this name.")] = False,
+) -> None:
+    """Turn files into indexed WebDataset shards with a manifest."""
+    from vltk.data.build import shard
+    from vltk.data.dataset import dataset_folder
+
+    made = shard(
+        source,
+        name,
+        captions=captions,
+        images=images,
+        split_list=split_list,
+        kind=kind,
+        short_side=short_side,
+        max_words=max_words,
+        replace=replace,
+    )
+    statuses = ", ".join(f"{count:,} {status}" for status, count in made.statuses.items())
+    typer.echo(f"{dataset_folder(name)}: {made.samples:,} samples, {made.images:,} images, {made.texts:,} texts")
+    typer.echo(f"input rows: {statuses}")
+
+
+@data_app.command("vocab")
+def data_vocab(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Data sets with text.")],
+    out: Annotated[Path, typer.Option(help="The vocab.txt to write.")],
+    size: Annotated[int, typer.Option(min=64, help="Tokens in the vocabulary.")] = 8000,
+) -> None:
+    """Learn a WordPiece vocabulary from the texts of data sets."""
+    from vltk.data.vocabulary import train_vocabulary
+
+    train_vocabulary(datasets, size, out)
+    typer.echo(out)
+
+
+def _say(message: str, code: int) -> int:
+    if message:
+        print(message, file=sys.stderr)
+    return code

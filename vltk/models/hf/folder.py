@@ -1,0 +1,109 @@
+"""A Hugging Face model folder beside its weights: config.json, how pixels are normalised, and its vocabulary."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vltk.errors import VltkError
+from vltk.log import say
+
+CONFIG = "config.json"
+
+
+def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, Any]:
+    """Which of `formats` (modules beside this one) the folder is in, and its config with all defaults.
+
+    Raises VltkError where it is in none of them, or its config.json says what no such model can be.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    path = folder / CONFIG
+    if not path.is_file():
+        raise VltkError(f"{folder} is no Hugging Face model: no {CONFIG} in it")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise VltkError(f"{path} cannot be read: {error}") from error
+    given = content.get("architectures") or []
+    names = next((names for names in formats if names.ARCHITECTURE in given), None)
+    if names is None:
+        have = ", ".join(names.ARCHITECTURE for names in formats)
+        raise VltkError(f"{path}: architectures: {', '.join(given) or 'nothing'} given; have: {have}")
+    try:
+        return names, names.config_class().from_dict(content)
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        raise VltkError(f"{path}: {error}") from error
+
+
+def read_normalisation(folder: Path) -> dict[str, tuple[float, ...]]:
+    """Mean and standard deviation of the pixels, where the folder says them (all known models use CLIP's)."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            content = content.get("image_processor", content)
+            if "image_mean" in content and "image_std" in content:
+                return {"mean": tuple(content["image_mean"]), "std": tuple(content["image_std"])}
+    return {}
+
+
+def read_tokens(folder: Path, vocab: int) -> list[str] | None:
+    """The WordPiece vocabulary in the order of its ids; None, said aloud, where the folder has none that vltk reads.
+
+    Raises VltkError where it is larger than the `vocab` words of the model.
+    """
+    tokens, reason = _tokens(folder)
+    if tokens is None:
+        say(f"{folder}: {reason}, so the run has no tokenizer: embed its texts as token ids")
+    elif len(tokens) > vocab:
+        raise VltkError(f"{folder}: a vocabulary of {len(tokens)} tokens, but the model has {vocab}")
+    return tokens
+
+
+def write_normalisation(folder: Path, processor: str, image: Any) -> None:
+    """preprocessor_config.json of an image encoder of ours: squashed to its size, as vltk evaluates."""
+    size = {"height": image.image_size, "width": image.image_size}
+    content = {
+        "image_processor_type": processor,
+        "do_resize": True,
+        "size": size,
+        "resample": 3,  # bicubic
+        "do_center_crop": False,
+        "crop_size": size,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(image.mean),
+        "image_std": list(image.std),
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def write_tokens(folder: Path, vocabulary: Path) -> None:
+    """vocab.txt and the file by which AutoTokenizer knows that it is lower-casing BERT."""
+    shutil.copyfile(vocabulary, folder / "vocab.txt")
+    content = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _tokens(folder: Path) -> tuple[list[str] | None, str]:
+    """The tokens, or why there are none."""
+    options, whole = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    lower = True
+    if options.is_file():
+        lower = json.loads(options.read_text(encoding="utf-8")).get("do_lower_case", True)
+    if (folder / "vocab.txt").is_file():
+        tokens = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        return (tokens, "") if lower else (None, "its vocabulary is cased, vltk's is lower-casing WordPiece")
+    if not whole.is_file():
+        return None, "neither vocab.txt nor tokenizer.json in it"
+    content = json.loads(whole.read_text(encoding="utf-8"))
+    kind = content["model"].get("type")
+    if kind != "WordPiece" or not (content.get("normalizer") or {}).get("lowercase", False):
+        return None, f"its tokenizer is a {kind}, vltk's is lower-casing WordPiece"
+    ids = content["model"]["vocab"] | {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    tokens = sorted(ids, key=ids.__getitem__)
+    return (tokens, "") if list(range(len(ids))) == sorted(ids.values()) else (None, "its token ids have gaps")

@@ -1,0 +1,120 @@
+"""The schema of a recipe: what a stage may say, with types, bounds and defaults; parts bring their own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from vltk.parts import Choice, EachFrom, From
+from vltk.strict import Strict, short, suggest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(child) for key, child in value.items() if child is not None}
+    return value
+
+
+class ImageOptions(Strict):
+    """How a training image is cut; evaluation squashes it to `size` x `size`."""
+
+    size: PositiveInt = 224
+    crop: tuple[Fraction, Fraction] = (0.9, 1.0)  # share of the area that is kept
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)  # width over height of the cut
+    flip: bool = False
+    color: NonNegativeFloat = 0.0  # strength of the colour jitter
+
+
+class TokenizerOptions(Strict):
+    """A WordPiece vocabulary: a path, or a path below the data folder."""
+
+    vocab: str
+    max_length: PositiveInt = 77
+
+
+class Stream(Strict):
+    """Data sets that are trained on together, with the losses taken on them."""
+
+    data: Annotated[list[str], Field(min_length=1)]
+    batch_size: PositiveInt  # samples of one step over all devices
+    weight: PositiveFloat = 1.0  # its share of the steps, against the other streams
+    objectives: Annotated[dict[str, Choice], EachFrom("objectives", least=1)]
+    max_length: PositiveInt | None = None  # of the text, where it differs from the tokenizer's
+
+
+class Optimizer(Strict):
+    """AdamW with warm-up and a schedule."""
+
+    lr: NonNegativeFloat = 1e-3  # FLAVA section 4.3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # FLAVA gives none; those of the TorchMultimodal example
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.1  # FLAVA section 4.3
+    warmup: NonNegativeInt = 0  # steps
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final_lr: NonNegativeFloat = 0.0
+    clip: PositiveFloat | None = 1.0  # largest gradient norm
+
+
+class Evaluate(Strict):
+    """What is measured during training and at its end."""
+
+    every: PositiveInt | None = None  # steps
+    tasks: Annotated[dict[str, Choice], EachFrom("eval/protocols")] = {}
+    best: str | None = None  # "TASK METRIC", as "dev text_to_image R@1": which weights are kept
+
+    @model_validator(mode="after")
+    def _best_is_a_task(self) -> Evaluate:
+        if self.best is not None and self.best.partition(" ")[0] not in self.tasks:
+            message = f"best should be 'TASK METRIC', given {short(self.best)}"
+            raise PydanticCustomError("complete", message + suggest(self.best.partition(" ")[0], self.tasks))
+        return self
+
+
+class Checkpoints(Strict):
+    """When training can be resumed from."""
+
+    every: PositiveInt = 1000  # steps
+    keep: PositiveInt = 2
+
+
+class Loader(Strict):
+    """How samples are read; the result does not depend on it."""
+
+    threads: PositiveInt = 2
+    prefetch: PositiveInt = 4  # steps
+    max_bad_rate: Fraction = 0.001  # share of undecodable samples above which the run stops
+
+
+class Stage(Strict):
+    """One training run of a recipe."""
+
+    kind: Literal["train"] = "train"
+    description: str | None = None
+    seed: NonNegativeInt = 0
+    model: Annotated[Choice, From("models/families", "models/codebooks")]
+    tokenizer: TokenizerOptions | None = None
+    image: ImageOptions = ImageOptions()
+    init: dict[str, str] = {}  # part of the model: an earlier stage, or the path of a run
+    frozen: dict[str, str] = {}  # helper: an earlier stage, or the path of a run
+    steps: PositiveInt
+    streams: Annotated[dict[str, Stream], Field(min_length=1)]
+    optimizer: Optimizer = Optimizer()
+    precision: Literal["fp32", "bf16"] = "bf16"
+    micro_batch: PositiveInt | None = None  # most samples per device and forward; accumulation follows
+    evaluate: Evaluate = Evaluate()
+    checkpoint: Checkpoints = Checkpoints()
+    log_every: PositiveInt = 10  # steps
+    loader: Loader = Loader()
+    deepspeed: Annotated[dict[str, Any] | None, BeforeValidator(_without_nulls)] = None
