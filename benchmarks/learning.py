@@ -1,8 +1,8 @@
 """Learning against transformers: CLIPModel and FlavaForPreTraining of our sizes, same photos, same time.
 
-    python -m benchmarks.learning --vocab vocab.txt --minutes 20
-    python -m benchmarks.learning --vocab vocab.txt --steps clip=2740,flava=1486 --run flava-flickr8k
-    python -m benchmarks.learning --vocab vocab.txt --calibrate
+python -m benchmarks.learning --vocab vocab.txt --minutes 20
+python -m benchmarks.learning --vocab vocab.txt --steps clip=2740,flava=1486 --run flava-flickr8k
+python -m benchmarks.learning --vocab vocab.txt --calibrate
 """
 
 from __future__ import annotations

@@ -76,7 +76,6 @@ def import_hf(folder: Path, run: str) -> Path:
     with _whole(home) as part:
         for order, stage in enumerate(stages):
             _write_run(part, home, stage, about, order)
-    say(f"{folder}: {names.ARCHITECTURE} is now the run {run} ({home})")
     return home
 
 
@@ -98,7 +97,6 @@ def export(kind: str, spec: str, folder: Path) -> Path:
             _write_hf(source, stage.model, weights, part)
         else:
             _write_weights(source, stage, weights, step, part)
-    say(f"{source.name} at step {step:,} is now in {folder}")
     return folder
 
 

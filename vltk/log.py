@@ -80,7 +80,9 @@ class Monitor:
             self.live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.__exit__(kind, error, trace)
 
@@ -93,7 +95,9 @@ class Monitor:
             self.progress.update(self.task, completed=row["step"], description=f"{self.stage} {_clock(seconds_left)}")
             self.live.update(self._view())
         else:
-            say(f"{self.stage} {row['step']}/{self.steps}  {row['stream']}: {losses}  {rates}  left {_clock(seconds_left)}")
+            say(
+                f"{self.stage} {row['step']}/{self.steps}  {row['stream']}: {losses}  {rates}  left {_clock(seconds_left)}"
+            )
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))

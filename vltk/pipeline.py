@@ -104,7 +104,9 @@ def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
     return "new"
 
 
-def _open(recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]) -> None:
+def _open(
+    recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]
+) -> None:
     """Writes what makes the folder explain itself."""
     folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     if stage.tokenizer:

@@ -111,7 +111,9 @@ def find(spec: str | Path) -> RunFolder:
         stages = stage_folders(path)
         if stages:
             return RunFolder(stages[-1], int(step) if step else None)
-    raise Missing(f"no run '{text}' here; have: {', '.join(existing()) or 'none'}", [(f"the run {text}", "vltk train RECIPE")])
+    raise Missing(
+        f"no run '{text}' here; have: {', '.join(existing()) or 'none'}", [(f"the run {text}", "vltk train RECIPE")]
+    )
 
 
 def stage_folders(path: Path) -> list[Path]:
@@ -154,7 +156,7 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
     """Weights by name and their step: of `@STEP`, else the finished weights, else the newest good checkpoint."""
     from safetensors.torch import load_file
 
-    from vltk.train import checkpoint
+    from vltk import checkpoint
 
     if folder.step is None and folder.weights.exists():
         return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
@@ -166,7 +168,9 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
     else:
         found = checkpoint.newest_good(folder.checkpoints)
         if found is None:
-            raise Missing(f"{folder.name} has no weights yet", [("a checkpoint", f"vltk train {folder.path.parent.name}")])
+            raise Missing(
+                f"{folder.name} has no weights yet", [("a checkpoint", f"vltk train {folder.path.parent.name}")]
+            )
         path = found.path
     tensors, facts = checkpoint.load(path)
     model = {name.removeprefix("model."): t for name, t in tensors["weights"].items() if name.startswith("model.")}

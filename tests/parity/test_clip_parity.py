@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
+from tests import tiny
 from vltk.models.hf import clip
 from vltk.models.layers import Rows
 from vltk.models.tokens import Text

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests import tiny
 from vltk import run
 from vltk.convert import export, import_hf
 from vltk.errors import VltkError
+from vltk.models.hf import clip, flava
+from vltk.parts import choose
 
 transformers = pytest.importorskip("transformers")
 
@@ -284,3 +286,62 @@ def test_weights_of_another_architecture_in_a_run() -> None:
     for act in (lambda: run.load("ours"), lambda: export("hf", "ours", Path("back"))):
         with pytest.raises(VltkError, match=r"text.words.weight: shape \(3, 32\) given, the model wants \(50, 32\)"):
             act()
+
+
+def test_normalisation_goes_along() -> None:
+    folder = saved(flava_model())
+    content = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
+    import_hf(folder, "ours")
+    model: Any = run.load("ours").model
+    torch.testing.assert_close(model.image.mean.flatten(), torch.tensor([0.5, 0.4, 0.3]))
+    export("hf", "ours", Path("back"))
+    again = json.loads(Path("back/preprocessor_config.json").read_text())
+    assert again["image_std"] == [0.2, 0.2, 0.1]
+    assert again["size"] == {"height": tiny.IMAGE, "width": tiny.IMAGE}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fusion": None}, "model.fusion: null given"),
+        ({"head_eps": 1e-5}, "model.image.eps: 1e-12 given, only 1e-05"),
+        ({"image": {"part": "vit", **tiny.TOWER, "patch_bias": False}}, "model.image.patch_bias: False given"),
+        ({"fusion": {"part": "joint", **tiny.TOWER, "width": 16}}, "model.text.width: 32 given, only 16"),
+    ],
+)
+def test_options_that_hugging_face_cannot_express(change: dict[str, Any], message: str) -> None:
+    parts = {"image": {"part": "vit", **tiny.TOWER}, "text": {"part": "bert", **tiny.TOWER}}
+    given: dict[str, Any] = {**parts, "fusion": {"part": "joint", **tiny.TOWER}} | change
+    with pytest.raises(VltkError, match=message):
+        flava.config(choose("models/families", "flava", **given))
+    with pytest.raises(VltkError, match="model.text.part: 'bert' given, only 'causal'"):
+        clip.config(choose("models/families", "clip", **parts))
+
+
+def test_a_text_cannot_end_with_token_2_in_clip() -> None:
+    folder = saved(clip_model(7), words=False)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]) + "\n")
+    import_hf(folder, "ours")
+    with pytest.raises(VltkError, match=r"\[SEP\] is token 2"):
+        export("hf", "ours", Path("back"))
+    assert not Path("back").exists() and not Path("back.part").exists()
+
+
+def test_a_codebook_that_hugging_face_cannot_express_is_left_out() -> None:
+    import_hf(saved(flava_model()), "ours")
+    recipe = Path("runs/ours/codes/recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("groups: 4", "groups: 3"))
+    export("hf", "ours", Path("back"))
+    assert not [name for name in load_file("back/model.safetensors") if name.startswith("image_codebook")]
+    assert transformers.FlavaForPreTraining.from_pretrained("back").image_codebook is None
+
+
+def test_a_full_disk_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved(clip_model(7), words=False)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vltk.convert.write_file", full)
+    wrong(folder, "cannot write runs/ours: .*No space left on device.*; nothing was left behind")

@@ -12,7 +12,7 @@ from vltk import dist
 from vltk.errors import VltkError
 from vltk.log import JsonLines, Monitor, say
 from vltk.run import Trained
-from vltk.train import checkpoint
+from vltk import checkpoint
 from vltk.train.accumulate import Record, run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device

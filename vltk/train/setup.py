@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vltk import dist
+from vltk import checkpoint, dist
 from vltk.data.dataset import open_dataset
 from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
@@ -21,7 +21,7 @@ from vltk.errors import RecipeError, VltkError
 from vltk.log import JsonLines, say, warn
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Trained, find, load, mismatches, part_of, read_weights
-from vltk.train import checkpoint, optim
+from vltk.train import optim
 from vltk.train.accumulate import set_noise
 from vltk.train.pretraining import Pretraining
 

@@ -42,7 +42,9 @@ def write_final(setup: Setup) -> None:
             part = setup.folder.weights.with_suffix(".part")
             shutil.copyfile(setup.folder.path / BEST, part)
             part.replace(setup.folder.weights)
-            say(f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}")
+            say(
+                f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}"
+            )
         else:
             write(last, setup.folder.weights)
         setup.folder.note(status="finished", weights_step=step)

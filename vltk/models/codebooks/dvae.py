@@ -52,7 +52,7 @@ class DVae(nn.Module):
         self.encoder = _encoder(widths, blocks, gain, codes)
         self.decoder = _decoder(widths[::-1], blocks, gain, codes, code_width) if decoder else None
         for part in self.modules():
-            if isinstance(part, nn.Conv2d):  # openai/DALL-E utils.py
+            if isinstance(part, nn.Conv2d) and part.bias is not None:  # openai/DALL-E utils.py
                 nn.init.normal_(part.weight, std=1 / math.sqrt(part.weight[0].numel()))
                 nn.init.zeros_(part.bias)
 

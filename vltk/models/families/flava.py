@@ -44,7 +44,8 @@ class Flava(nn.Module):
         self.text = _built(text)
         if fusion and not (image and text):
             raise VltkError("model.fusion: needs both model.image and model.text; set it to null without them")
-        self.fusion = _built(fusion, image_width=self.image.width, text_width=self.text.width) if fusion else None
+        widths = {"image_width": self.image.width, "text_width": self.text.width} if fusion else {}
+        self.fusion = _built(fusion, **widths)
         self.heads = nn.ModuleDict()
         if self.image:
             self.heads["mim"] = PredictionHead(self.image.width, codes, head_eps)

@@ -43,6 +43,8 @@ def weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def agree(module: nn.Module) -> None:
     """Gives every rank the main process's weights."""
+    if dist.world() == 1:
+        return
     for _, tensor in weights(module):
         tensor.data.copy_(tensor_from_main(tensor.data, tensor.shape, tensor))
 
@@ -89,7 +91,7 @@ def tensor_from_main(value: Tensor | None, shape: torch.Size, like: Tensor) -> T
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Sums gradients over ranks in place, in flat buckets; an absent gradient counts as zero, on one rank as on many."""
+    """Sums gradients over ranks in place, in flat buckets; an absent gradient is zero, on one rank as on many."""
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -7,25 +7,20 @@ parameter that gets no new one, gradients are cleared after each step, so that n
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import deepcopy
 from typing import Any, Literal
-from unittest.mock import patch
 
 import torch
-import torch.distributed as torch_dist
 from torch import Tensor, nn
 
 from vltk import dist
-from vltk.errors import RecipeError, VltkError
+from vltk.errors import VltkError
 from vltk.recipe import Optimizer
+from vltk.train.engines._deepspeed import deepspeed, deepspeed_utils, join, settings, stage, tamed
 from vltk.train.engines._state import (
     State,
-    agree,
     check,
     empty_state,
     keep,
@@ -34,30 +29,6 @@ from vltk.train.engines._state import (
     whole_shape,
 )
 from vltk.train.optim import MOMENTS, Group, TowerAdamW, clip_
-
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")  # else it warns on a CPU
-
-import deepspeed  # noqa: E402
-from deepspeed import utils as deepspeed_utils  # noqa: E402
-from deepspeed.runtime.engine import DeepSpeedEngine  # noqa: E402
-from deepspeed.runtime.zero.partition_parameters import Init  # noqa: E402
-
-# keys of DeepSpeed's configuration that follow from the recipe, and the recipe's key for each
-OWNED = {
-    "train_batch_size": "streams.<name>.batch_size",
-    "train_micro_batch_size_per_gpu": "micro_batch",
-    "gradient_accumulation_steps": "micro_batch",
-    "managed_gradient_accumulation": "micro_batch",
-    "gradient_clipping": "optimizer.clip",
-    "optimizer": "optimizer",
-    "scheduler": "optimizer.schedule",
-    "fp16": "precision",
-    "bf16": "precision",
-    "amp": "precision",
-    "torch_autocast.enabled": "precision",
-    "torch_autocast.dtype": "precision",
-    "zero_optimization.compute_grad_norm": "optimizer.clip",
-}
 
 
 class DeepSpeed:
@@ -71,15 +42,16 @@ class DeepSpeed:
         precision: Literal["fp32", "bf16"],
         config: Mapping[str, Any],
     ) -> None:
-        self.device, self.module = dist.device(), module
+        self._stage = stage(config)
+        self.device = dist.device()
+        self.module = module.to(self.device)
         self._groups, self._clip = groups, options.clip
-        self._stage = int(config.get("zero_optimization", {}).get("stage", 0))
-        settings = _settings(config, options.clip if self._stage else None, precision)
-        _join()
+        configured = settings(config, options.clip if self._stage else None, precision)
+        join()
         self._optimizer = TowerAdamW(groups, options)
-        with _tamed(module):
+        with tamed(module):
             self._engine, *_ = deepspeed.initialize(
-                model=module, optimizer=self._optimizer, config=settings, dist_init_required=False
+                model=module, optimizer=self._optimizer, config=configured, dist_init_required=False
             )
         self._flats = self._partitions()
 
@@ -100,13 +72,10 @@ class DeepSpeed:
         self._optimizer.activate(stream, lr)
         active = [p for group in self._groups if stream in group.streams for p in group.parameters.values()]
         if self._stage == 0:
-            norm = clip_(active, self._clip)
-            self._engine.step() if math.isfinite(norm) else self._engine.zero_grad()
-            return norm
+            return self._step_whole(active)
         self._engine.step()
         if self._stage == 3:
-            for parameter in active:
-                deepspeed_utils.safe_set_local_grad(parameter, torch.zeros_like(parameter.ds_tensor))
+            _forget_gradients(active)
         return float(self._engine.get_global_grad_norm())
 
     def state(self) -> State:
@@ -152,6 +121,15 @@ class DeepSpeed:
                 yield
             finally:
                 offload.setup_zero_stage3_hooks()
+
+    def _step_whole(self, active: list[nn.Parameter]) -> float:
+        """Stage 0: DeepSpeed would clip by the norm, but neither return it nor look whether it is finite."""
+        norm = clip_(active, self._clip)
+        if math.isfinite(norm):
+            self._engine.step()
+        else:
+            self._engine.zero_grad()
+        return norm
 
     def _partitions(self) -> dict[str, list[Tensor]]:
         """By group: the tensors that the optimizer steps, each with its AdamW state made and known to DeepSpeed."""
@@ -225,67 +203,7 @@ def _part(parameter: Any, whole: Tensor) -> Tensor:
     return padded.narrow(0, size * dist.rank(), size)
 
 
-def _settings(config: Mapping[str, Any], clip: float | None, precision: str) -> dict[str, Any]:
-    """DeepSpeed's configuration: the recipe's `deepspeed` mapping as it stands, and what follows from other keys.
-
-    Raises RecipeError where the mapping sets what other keys of the recipe say.
-    """
-    problems = [
-        f"deepspeed.{key}: vltk sets it from the recipe's `{ours}`; remove it" for key, ours in OWNED.items()
-        if _has(config, key)
-    ]
-    if problems:
-        raise RecipeError(problems)
-    settings = deepcopy(dict(config))
-    autocast = {"lower_precision_safe_modules": [], **settings.get("torch_autocast", {})}  # gradients reduced in fp32
-    return settings | {
-        "train_micro_batch_size_per_gpu": 1,  # batches are made and losses divided outside
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": clip or 0.0,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "torch_autocast": autocast | {"enabled": precision == "bf16", "dtype": "bfloat16"},
-    }
-
-
-def _has(config: Any, key: str) -> bool:
-    """Whether a nested mapping holds the dotted `key`."""
-    for part in key.split("."):
-        if not isinstance(config, Mapping) or part not in config:
-            return False
-        config = config[part]
-    return True
-
-
-def _join() -> None:
-    """DeepSpeed wants a process group even for one process; several joined theirs in `dist.start`."""
-    if not torch_dist.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        torch_dist.init_process_group(backend, store=torch_dist.HashStore(), rank=0, world_size=1)
-
-
-@contextmanager
-def _tamed(module: nn.Module) -> Iterator[None]:
-    """DeepSpeed's start without three of its habits.
-
-    It warns about every optimizer that is not its own; it compiles an all-reduce for CPUs of one machine (gloo has one);
-    and its broadcasts of the first weights fail on parameters without dimensions, such as `logit_scale`.
-    """
-
-    def convert(init: Init, parameter: nn.Parameter) -> None:
-        init._convert_to_deepspeed_param(parameter)
-        parameter.partition()
-
-    def wanted(record: logging.LogRecord) -> bool:
-        return "untested optimizer" not in record.getMessage()
-
-    logger = logging.getLogger("DeepSpeed")
-    logger.addFilter(wanted)
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    agree(module)
-    try:
-        with patch.object(DeepSpeedEngine, "_broadcast_model", lambda engine: None):
-            with patch.object(Init, "_zero_init_param", convert):
-                yield
-    finally:
-        logger.removeFilter(wanted)
+def _forget_gradients(parameters: Sequence[Any]) -> None:
+    """Clears this rank's part of gradients at stage 3, which DeepSpeed keeps until a new one overwrites it."""
+    for parameter in parameters:
+        deepspeed_utils.safe_set_local_grad(parameter, torch.zeros_like(parameter.ds_tensor))

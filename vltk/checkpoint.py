@@ -22,7 +22,8 @@ from torch import Tensor
 
 from vltk.errors import VltkError
 
-_WEIGHTS, _MOMENTS, _STATE = "weights.safetensors", "moments.safetensors", "state.json"
+_FILES = _WEIGHTS, _MOMENTS = "weights.safetensors", "moments.safetensors"
+_STATE = "state.json"
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -35,9 +36,7 @@ class Checkpoint:
     damaged: tuple[str, ...]
 
 
-def save(
-    folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any], keep: int
-) -> Path:
+def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any], keep: int) -> Path:
     """Writes `folder/step-...` and deletes all but the newest `keep`; call it on the main process alone.
 
     tensors: kind -> name -> CPU tensor, among the kinds "weights"; facts: plain data.
@@ -95,13 +94,10 @@ def _write(part: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: 
     save_file(tensors["weights"], part / _WEIGHTS)
     save_file({f"{kind}/{name}": t for kind, named in others.items() for name, t in named.items()}, part / _MOMENTS)
     files = {name: {"bytes": (part / name).stat().st_size, "sha256": _digest(part / name)} for name in _FILES}
-    described = {"step": step, "kinds": list(others), "facts": facts, "files": files}
+    described = {"step": step, "kinds": list(others), "facts": facts, "sha256": _mark(facts), "files": files}
     (part / _STATE).write_text(json.dumps(described, indent=1), encoding="utf-8")
     for path in (*(part / name for name in (*_FILES, _STATE)), part):
         _force(path)
-
-
-_FILES = (_WEIGHTS, _MOMENTS)
 
 
 def _replace(part: Path, final: Path) -> None:
@@ -122,7 +118,10 @@ def _clear(folder: Path) -> None:
 def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's files; None where nothing is."""
     try:
-        files = json.loads((path / _STATE).read_text(encoding="utf-8"))["files"]
+        described = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        if _mark(described["facts"]) != described["sha256"]:
+            return f"{_STATE} does not have its checksum"
+        files = described["files"]
         for name in _FILES:
             if (size := (path / name).stat().st_size) != files[name]["bytes"]:
                 return f"{name} has {size} bytes instead of {files[name]['bytes']}"
@@ -136,6 +135,10 @@ def _damage(path: Path) -> str | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mark(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _force(path: Path) -> None:

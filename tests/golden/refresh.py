@@ -1,0 +1,33 @@
+"""Stores the losses anew, after a change that is meant to change them: python -m tests.golden.refresh [NAME ...]
+
+Names are those of the objectives, and `order`. Say in the changelog why they changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import harness
+from tests.golden.curves import FOLDER, OBJECTIVES, curve, order
+
+
+def main(names: list[str]) -> None:
+    for name in names or [*OBJECTIVES, "order"]:
+        path = FOLDER / f"{name}.json"
+        path.write_text(json.dumps(_order() if name == "order" else curve(name), indent=1) + "\n")
+        print(path)
+
+
+def _order() -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        harness.shapes.generate(Path(folder), sizes=harness.SIZES)
+        os.environ["VLTK_DATA"] = folder
+        return order()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

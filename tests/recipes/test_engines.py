@@ -1,0 +1,70 @@
+"""The recipes under the other engine and in two processes: the losses of one plain process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.harness import DEBUG, Child, call, facts, losses, rows, vltk_process
+
+
+def near(found: str, wanted: str) -> None:
+    """The same steps, streams and losses, up to rounding."""
+    assert len(losses(found)) == len(losses(wanted)) > 0
+    for one, other in zip(losses(found), losses(wanted), strict=True):
+        assert one[:2] == other[:2]
+        assert one[2] == pytest.approx(other[2], rel=1e-4)
+
+
+@pytest.mark.parametrize("zero", [1, 2])
+def test_flava_under_deepspeed(zero: int, home: Path) -> None:
+    """The joint stage as it is shipped, and one ZeRO stage lower; then the run goes on without DeepSpeed."""
+    options = ["train", "flava", DEBUG, "stages.joint.steps=4"]
+    assert call(*options, "name=plain") == 0
+    child = Child(*options, "name=zero", f"stages.joint.deepspeed={{zero_optimization: {{stage: {zero}}}}}")
+    assert child.wait(120) == 0, child.output.read_text()
+    near("zero/joint", "plain/joint")
+    assert facts("zero/joint")["status"] == "finished"
+
+
+def test_checkpoints_pass_from_one_engine_to_the_other(home: Path) -> None:
+    options = ["stages.joint.steps=4", "stages.joint.checkpoint.every=2"]
+    assert call("train", "flava", DEBUG, *options, "name=plain") == 0
+    shutil.copytree("runs/plain", "runs/moved")
+    stage = Path("runs/moved/joint")
+    shutil.rmtree(stage / "checkpoints" / "step-00000004")
+    (stage / "model.safetensors").unlink()
+    (stage / "run.json").write_text((stage / "run.json").read_text().replace('"finished"', '"running"'))
+    child = Child(
+        "train", "flava", DEBUG, *options, "name=moved", "stages.joint.deepspeed={zero_optimization: {stage: 2}}"
+    )
+    assert child.wait(120) == 0, child.output.read_text()
+    assert "going on from step 2" in child.output.read_text()
+    near("moved/joint", "plain/joint")
+
+
+def test_two_processes(home: Path) -> None:
+    """`--gpus 2` on a CPU starts two processes joined by gloo. Gumbel noise is a matter of the rank: the tokenizer is
+    taken from the run of one process, so that both see the same codes."""
+    options = ["flava-tiny", DEBUG, "stages.joint.steps=8"]
+    assert call("train", *options, "name=one") == 0
+    shutil.copytree("runs/one/codes", "runs/two/codes")
+    done = vltk_process("train", *options, "name=two", "--gpus", "2")
+    assert done.returncode == 0, done.stderr
+    assert "codes: finished before" in done.stdout and done.stdout.count("two/joint 8/8") == 1
+    for stage in ("image", "text", "joint"):
+        near(f"two/{stage}", f"one/{stage}")
+    evaluated = [
+        [(row["metric"], row["value"]) for row in rows(f"{run}/joint", "results.jsonl")] for run in ("one", "two")
+    ]
+    assert [metric for metric, _ in evaluated[0]] == [metric for metric, _ in evaluated[1]]
+
+
+def test_a_mistake_in_two_processes_ends_both(home: Path) -> None:
+    """Both would wait for each other for ten minutes if one of them stayed."""
+    assert call("train", "clip-tiny", DEBUG, "name=two") == 0
+    done = vltk_process("train", "clip-tiny", DEBUG, "name=two", "seed=1", "--gpus", "2", timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert "seed: was 0, is 1" in done.stderr

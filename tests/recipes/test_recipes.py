@@ -1,0 +1,99 @@
+"""Every shipped recipe loads, runs two steps of each stage at toy size, and resumes bit for bit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import DEBUG, RECIPES, call, differing, facts, losses, rows, stages_of, weights
+from vltk.run import load
+from vltk.train.signals import Signals
+
+FILES = {"recipe.yaml", "run.json", "metrics.jsonl", "model.safetensors", "checkpoints"}
+
+
+@pytest.fixture
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Says whether training is to stop after each step, as Ctrl-C would make it."""
+
+    def switch(on: bool) -> None:
+        monkeypatch.setattr(Signals, "asked", (lambda self: signal.SIGINT) if on else (lambda self: 0))
+
+    yield switch
+
+
+def test_the_shipped_recipes() -> None:
+    assert RECIPES == ["clip", "clip-tiny", "flava", "flava-flickr8k", "flava-tiny"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_has_no_mistakes(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipe", "check", name) == 0
+    assert "no mistakes; stages: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_steps_and_a_resumed_run_equals_an_unbroken_one(
+    name: str, home: Path, stopping: Callable[[bool], None]
+) -> None:
+    assert call("train", name, DEBUG, "name=whole") == 0
+    stages = stages_of("whole")
+    for stage in stages:
+        folder = Path("runs") / stage
+        wanted = FILES | ({"vocab.txt"} if load(stage).tokenizer else set())
+        assert wanted <= {path.name for path in folder.iterdir()}
+        assert facts(stage)["status"] == "finished"
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-00000001", "step-00000002"}
+        assert [row["step"] for row in rows(stage)] == [1, 2]
+        assert load(stage).step == 2
+    assert (home / "runs" / "whole" / "report.html").stat().st_size > 10_000
+
+    stopping(True)  # after every step, the last one included; the same command goes on
+    ends = [
+        call("train", name, DEBUG, "name=broken", "loader.threads=3", "loader.prefetch=5")
+        for _ in range(2 * len(stages))
+    ]
+    assert set(ends) == {130}
+    assert call("train", name, DEBUG, "name=broken") == 0
+    for stage in stages:
+        broken = stage.replace("whole", "broken")
+        assert losses(broken) == losses(stage)
+        assert differing(broken, stage) == [] and weights(broken) == weights(stage)
+
+
+def test_all_streams_of_a_joint_stage_resume(home: Path, stopping: Callable[[bool], None]) -> None:
+    """Nine steps meet pairs, text and images; dropout draws its noise anew; the best weights are kept by a metric."""
+    longer = [DEBUG, "stages.joint.steps=9", "stages.joint.checkpoint.every=4", "stages.joint.evaluate.every=3"]
+    longer += ["stages.joint.model.image.dropout=0.2", "stages.joint.evaluate.best=dev text_to_image R@1"]
+    assert call("train", "flava-tiny", *longer, "name=whole") == 0
+    assert {row["stream"] for row in rows("whole/joint")} == {"pairs", "text", "image"}
+    stopping(True)
+    while call("train", "flava-tiny", *longer, "name=broken") == 130:
+        assert len(losses("broken/joint")) < 10
+    assert losses("broken/joint") == losses("whole/joint")
+    assert differing("broken/joint", "whole/joint") == [] and weights("broken/joint") == weights("whole/joint")
+    timeless = [
+        [{**row, "seconds": 0, "run": ""} for row in rows(f"{run}/joint", "results.jsonl")]
+        for run in ("whole", "broken")
+    ]
+    assert timeless[0] == timeless[1] and {row["step"] for row in timeless[0]} == {3, 6, 9}
+    assert facts("broken/joint")["weights_step"] == facts("whole/joint")["weights_step"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_loader_threads_leave_the_result_alone(threads: int, home: Path) -> None:
+    options = [DEBUG, "steps=3", "streams.pairs.batch_size=16"]
+    assert call("train", "clip-tiny", *options, "name=plain", "loader.threads=2") == 0
+    assert call("train", "clip-tiny", *options, "name=other", f"loader.threads={threads}") == 0
+    assert losses("plain/train") == losses("other/train")
+    assert weights("plain/train") == weights("other/train")
+
+
+def test_a_vocabulary_may_be_smaller_than_the_model_allows(home: Path) -> None:
+    """As `vltk data vocab` makes where the texts have too few words: the model predicts ids that are no token."""
+    options = ["stages.codes=null", "stages.image=null", "stages.joint=null", "stages.text.model.text.vocab=30522"]
+    assert call("train", "flava-tiny", DEBUG, "name=small", *options) == 0
+    assert facts("small/text")["status"] == "finished"

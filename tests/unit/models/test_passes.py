@@ -1,0 +1,100 @@
+"""What runs in a step: the samples that enter each encoder, and the plan behind it (design section 4.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests import tiny
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Plan
+
+SIZE = 6
+STREAMS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
+    "images alone": (("mim",), {"image": SIZE}),
+    "texts alone": (("mlm",), {"text": SIZE}),
+    "pairs": (("itc", "itm", "mmm"), {"image": 2 * SIZE, "text": 2 * SIZE, "fusion": SIZE}),
+    "contrast alone": (("itc",), {"image": SIZE, "text": SIZE}),
+    "matching alone": (("itm",), {"image": SIZE, "text": SIZE, "fusion": SIZE}),
+    "masking alone": (("mmm",), {"image": SIZE, "text": SIZE, "fusion": SIZE}),
+}
+
+
+def counted(model: Any, names: tuple[str, ...], batch: dict[str, torch.Tensor], codes: Any) -> dict[str, int]:
+    """Samples that enter the transformer of each encoder in one forward."""
+    seen: dict[str, int] = {}
+    hooks = []
+    for name in ("image", "text", "fusion"):
+
+        def count(module: Any, inputs: Any, name: str = name) -> None:
+            seen[name] = seen.get(name, 0) + len(inputs[0])
+
+        hooks.append(getattr(model, name).transformer.blocks[0].register_forward_pre_hook(count))
+    tiny.pretraining(model, *names, codes=codes)("all", batch, 0)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_samples_that_enter_each_encoder(stream: str) -> None:
+    names, wanted = STREAMS[stream]
+    codes = tiny.Cached()
+    assert counted(tiny.flava(), names, tiny.batch(SIZE, matched=(1, 0, 1, 1, 0, 1)), codes) == wanted
+    assert codes.calls == 0
+
+
+def test_the_codebook_is_asked_once_when_codes_are_not_cached() -> None:
+    batch = tiny.batch(SIZE, matched=(1, 0, 1, 1, 0, 1))
+    del batch["codes"]
+    batch["image_for_codes"] = torch.zeros(SIZE, 3, 32, 32, dtype=torch.uint8)
+    for names, calls in ((("itc", "itm"), 0), (("mmm", "itm"), 1), (("mim",), 1)):
+        codes = tiny.Cached()
+        tiny.pretraining(tiny.flava(), *names, codes=codes)("all", batch, 0)
+        assert codes.calls == calls
+
+
+def test_two_towers_run_once_each() -> None:
+    model, seen = tiny.clip(), []
+    for tower in (model.image, model.text):
+        tower.transformer.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    tiny.pretraining(model, "itc")("all", tiny.batch(SIZE), 0)
+    assert seen == [SIZE, SIZE]
+
+
+def test_the_last_block_runs_only_at_rows_that_are_read() -> None:
+    model = tiny.flava()
+    seen: dict[str, list[int]] = {}
+    for name in ("image", "text", "fusion"):
+
+        def note(module: Any, inputs: Any, output: torch.Tensor, name: str = name) -> None:
+            seen.setdefault(name, []).append(output.shape[1])
+
+        getattr(model, name).transformer.blocks[-1].register_forward_hook(note)
+    batch = tiny.batch(SIZE, matched=(1, 0, 1, 1, 0, 1))
+    tiny.pretraining(model, "itc", "itm", "mmm")("all", batch, 0)
+    length = batch["text"].shape[1]
+    assert seen["image"] == [1, 1 + tiny.PATCHES]  # clean: CLS; masked: everything, as the fused pass reads it
+    assert seen["text"] == [1, length]
+    masked = batch["image_masked_at"].sum(1) + batch["text_masked_at"].sum(1)
+    assert seen["fusion"] == [1 + int(masked.max())]
+
+
+def test_a_plan_has_the_fewest_passes() -> None:
+    plan = Plan.of([("fused_masked", "cls"), ("image", "cls"), ("text", "cls"), ("fused_masked", "text_masked")])
+    assert list(plan.rows) == ["image", "image_masked", "text", "text_masked", "fused_masked"]
+    assert plan.rows["image"] == {"cls"}
+    assert plan.rows["image_masked"] == {"all"}
+    assert plan.rows["fused_masked"] == {"cls", "text_masked"}
+    with pytest.raises(ValueError, match="no rows 'text_masked' in a pass 'image'"):
+        Plan.of([("image", "text_masked")])
+
+
+def test_both_passes_in_one_batch_equal_each_alone() -> None:
+    model, batch = tiny.flava(), tiny.batch(SIZE)
+    together = Encoded(model, batch, Plan.of([("image", "all"), ("image_masked", "all"), ("text_masked", "all")]))
+    for name in ("image", "image_masked", "text_masked"):
+        alone = Encoded(model, batch, Plan.of([(name, "all")]))[name]
+        torch.testing.assert_close(together[name].normed, alone.normed, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,82 @@
+"""The visual tokenizer's loss against densities and sums written out in numpy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Plan
+from vltk.objectives.dvae import half_cosine, health, kl_to_uniform, logit_laplace
+from vltk.parts import choose
+
+
+def test_logit_laplace_is_a_density() -> None:
+    """The negative logarithm of equation (2) of arXiv 2102.12092, and it integrates to one."""
+    grid = torch.linspace(1e-6, 1 - 1e-6, 400_001, dtype=torch.float64)
+    for mean, log_scale in ((0.0, 0.0), (1.5, -0.7), (-2.0, 0.4)):
+        loss = logit_laplace(grid, torch.tensor(mean), torch.tensor(log_scale))
+        density = torch.exp(-loss).numpy()
+        assert np.trapezoid(density, grid.numpy()) == pytest.approx(1, abs=2e-3)
+        x, b = 0.3, math.exp(log_scale)
+        wanted = math.log(2 * b * x * (1 - x)) + abs(math.log(x / (1 - x)) - mean) / b
+        at = torch.tensor(x, dtype=torch.float64)
+        assert logit_laplace(at, torch.tensor(mean), torch.tensor(log_scale)).item() == pytest.approx(wanted)
+
+
+def test_kl_to_uniform() -> None:
+    logits = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    shares = torch.softmax(logits, 1).numpy()
+    wanted = (shares * np.log(shares * 5)).sum(1)
+    np.testing.assert_allclose(kl_to_uniform(logits).numpy(), wanted, atol=1e-12)
+    assert kl_to_uniform(torch.zeros(1, 5, 1, 1)).item() == pytest.approx(0, abs=1e-6)
+    certain = torch.tensor([50.0, 0, 0, 0, 0]).view(1, 5, 1, 1)
+    assert kl_to_uniform(certain).item() == pytest.approx(math.log(5), abs=1e-5)
+
+
+def test_schedules() -> None:
+    assert half_cosine(1, 0.25, 0) == 1
+    assert half_cosine(1, 0.25, 0.5) == pytest.approx(0.625)
+    assert half_cosine(1, 0.25, 1) == half_cosine(1, 0.25, 7) == 0.25
+
+
+def test_health_counts_codes() -> None:
+    logits = torch.zeros(1, 6, 2, 2)
+    for place, code in enumerate((1, 1, 4, 4)):
+        logits[0, code, place // 2, place % 2] = 9
+    metrics = health(logits, torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
+    assert metrics["codes_used"] == 2
+    assert metrics["perplexity"].item() == pytest.approx(2, rel=1e-5)
+
+
+def test_loss_is_a_mean_over_images_and_learns() -> None:
+    torch.manual_seed(0)
+    codes: Any = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=12, code_width=8).build()
+    objective = choose("objectives", "dvae", kl_steps=1, temperature_steps=1).build()
+    images = torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8)
+    images = images.repeat_interleave(4, 2).repeat_interleave(4, 3).expand(-1, 3, -1, -1)
+    assert objective.counts({"image": images}) == {"reconstruction": 4, "kl": 4}
+    optimizer = torch.optim.Adam(codes.parameters(), 3e-3)
+    totals = []
+    for step in range(60):
+        losses = objective(Encoded(codes, {"image": images}, Plan.of([])), step)
+        total = sum(losses.sums.values()) / 4
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert np.mean(totals[-5:]) < np.mean(totals[:5]) - 0.1
+    assert losses.metrics["temperature"] == pytest.approx(1 / 16)
+
+
+def test_codes_and_back_have_the_right_shapes() -> None:
+    codes: Any = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=12).build()
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    assert codes.codes(images).shape == (2, 16)
+    again = codes.reconstruct(images)
+    assert again.shape == images.shape and again.dtype == torch.uint8
+    assert torch.equal(codes.codes(images / 255), codes.codes(images))
