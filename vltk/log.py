@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,21 +45,24 @@ class JsonLines:
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drops rows beyond `step`, and a half-written last line: a resumed run writes them again."""
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drops all other rows, and a half-written last line: a resumed run writes them again."""
         if not self.path.exists():
             return
-        kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
+        lines = self.path.read_text().splitlines()
+        kept = [line for line in lines if (row := _row(line)) is not None and wanted(row)]
         part = self.path.with_suffix(".part")
         part.write_text("".join(line + "\n" for line in kept))
         part.replace(self.path)
 
 
-def _step_of(line: str) -> float:
+def _row(line: str) -> dict[str, Any] | None:
+    """None for a line that was cut short."""
     try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")
+        row: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row
 
 
 class Monitor:
@@ -95,9 +98,8 @@ class Monitor:
             self.progress.update(self.task, completed=row["step"], description=f"{self.stage} {_clock(seconds_left)}")
             self.live.update(self._view())
         else:
-            say(
-                f"{self.stage} {row['step']}/{self.steps}  {row['stream']}: {losses}  {rates}  left {_clock(seconds_left)}"
-            )
+            left = _clock(seconds_left)
+            say(f"{self.stage} {row['step']}/{self.steps}  {row['stream']}: {losses}  {rates}  left {left}")
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))

@@ -6,7 +6,8 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from vltk.identity import changes, digest, identity
 from vltk.log import say
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
-from vltk.run import RUNS, RunFolder, find
+from vltk.run import FACTS_FILE, RUNS, RunFolder, find
 from vltk.train.loop import train as train_stage
 from vltk.train.setup import build
 from vltk.train.signals import Stopped
+from vltk.train.together import on_main
 
 
 def train(recipe: Recipe, redo: bool = False) -> None:
@@ -37,7 +39,8 @@ def train(recipe: Recipe, redo: bool = False) -> None:
     try:
         for order, (name, stage) in enumerate(recipe.stages.items()):
             folder = RunFolder(RUNS / recipe.name / name)
-            with folder.locked() if dist.is_main() else nullcontext():
+            with ExitStack() as held:
+                on_main(partial(held.enter_context, folder.locked()))
                 _run_stage(recipe, name, stage, folder, order, redo)
     finally:
         dist.stop()
@@ -52,9 +55,7 @@ def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order
     if status == "finished":
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
-    if dist.is_main():
-        _open(recipe, folder, stage, facts, order, sources)
-    dist.barrier()
+    on_main(lambda: _open(recipe, folder, stage, facts, order, sources))
     setup = build(f"{recipe.name}/{name}", stage, folder, sources)
     try:
         train_stage(setup, evaluator(stage.evaluate.tasks) if stage.evaluate.tasks else None)
@@ -70,7 +71,11 @@ def _source(recipe: Recipe, value: str) -> Path:
 
 
 def _data_digests(stage: Stage) -> dict[str, str]:
-    return {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
+    """Of the data sets that are trained on, and of the vocabulary."""
+    found = {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
+    if stage.tokenizer:
+        found[stage.tokenizer.vocab] = digest({"tokens": load_tokenizer(stage.tokenizer).tokens})
+    return found
 
 
 def _source_digests(sources: Mapping[str, Path]) -> dict[str, str]:
@@ -86,6 +91,7 @@ def _source_digests(sources: Mapping[str, Path]) -> dict[str, str]:
 def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
     """`new`, `begun` or `finished`; refuses a folder that another recipe made, or empties it with `redo`."""
     before = folder.facts()
+    dist.barrier()  # every rank has read them before one of them changes or goes
     if not before:
         return "new"
     different = changes(before["identity"], facts)
@@ -97,11 +103,15 @@ def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
             f"{folder.path} was made by another recipe:\n  {shown}\n"
             "give this run another name (name=OTHER), or throw the old one away with --redo"
         )
-    if dist.is_main():
-        for path in folder.path.iterdir():
-            if path.name != "lock":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    on_main(lambda: _empty(folder))
     return "new"
+
+
+def _empty(folder: RunFolder) -> None:
+    """Removes all but the lock; run.json goes last, so that a folder half emptied still says what made it."""
+    for path in sorted(folder.path.iterdir(), key=lambda path: path.name == FACTS_FILE):
+        if path.name != "lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _open(
@@ -112,10 +122,9 @@ def _open(
     if stage.tokenizer:
         shutil.copyfile(load_tokenizer(stage.tokenizer).vocab, folder.vocabulary)
     frozen = {helper: str(sources[source].resolve()) for helper, source in stage.frozen.items()}
-    folder.note(
-        status="running", identity=facts, order=order, frozen=frozen, vltk=__version__, hardware=hardware(), recipe=str(recipe.path),
-        step=folder.facts().get("step", 0),
-    )  # fmt: skip
+    step = folder.facts().get("step", 0)
+    facts_of_run = {"identity": facts, "order": order, "frozen": frozen, "recipe": str(recipe.path), "step": step}
+    folder.note(status="running", vltk=__version__, hardware=hardware(), **facts_of_run)
 
 
 def hardware() -> str:

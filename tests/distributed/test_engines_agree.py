@@ -11,8 +11,7 @@ import torch
 
 from tests.processes import in_processes
 from tests.towers import BATCH, OPTIONS, STEPS, batch_of, changes, made, one_step, run, trained_by
-from vltk import dist
-from vltk import checkpoint
+from vltk import checkpoint, dist
 from vltk.train.engines.torch import Torch
 
 MIDDLE, LATER = 7, 14

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import DEBUG, Child, call, facts, losses, rows, vltk_process
+from vltk.run import RunFolder
 
 
 def near(found: str, wanted: str) -> None:
@@ -67,4 +68,11 @@ def test_a_mistake_in_two_processes_ends_both(home: Path) -> None:
     assert call("train", "clip-tiny", DEBUG, "name=two") == 0
     done = vltk_process("train", "clip-tiny", DEBUG, "name=two", "seed=1", "--gpus", "2", timeout=60)
     assert done.returncode == 2, done.stderr
-    assert "seed: was 0, is 1" in done.stderr
+    assert "seed: was 0, is 1" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_only_the_first_process_sees_ends_both(home: Path) -> None:
+    with RunFolder(Path("runs/two/train")).locked():
+        done = vltk_process("train", "clip-tiny", DEBUG, "name=two", "--gpus", "2", timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("runs/two/train is in use by process") == 1 and "Traceback" not in done.stderr

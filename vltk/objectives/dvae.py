@@ -85,7 +85,7 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
 
 
 def mean_kl_to_uniform(logits: Tensor) -> Tensor:
-    """logits (B, K, h, w) -> (): KL from the mean code distribution of all positions to the uniform one over K codes."""
+    """logits (B, K, h, w) -> (): KL from the mean code distribution of all positions to the uniform one."""
     share = logits.softmax(1).mean((0, 2, 3))  # (K,)
     return math.log(len(share)) - torch.special.entr(share).sum()
 

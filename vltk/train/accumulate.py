@@ -8,7 +8,7 @@ open_clip's --accum-freq recomputes the loss instead, which counts the gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,9 @@ class Record:
         return sum(means.values(), start=torch.zeros((), device=dist.device()))
 
 
-def run_step(engine: Any, pretraining: Pretraining, stream: str, batches: list[Batch], step: int, seed: int) -> Record:
+def run_step(
+    engine: Any, pretraining: Pretraining, stream: str, batches: Sequence[Batch], step: int, seed: int
+) -> Record:
     """Forward and backward of all micro-batches of a step. Noise (dropout, Gumbel) is drawn anew a micro-batch."""
     totals = whole_counts(pretraining, stream, batches)
     record, cache = Record(), None
@@ -55,7 +57,7 @@ def run_step(engine: Any, pretraining: Pretraining, stream: str, batches: list[B
     return record
 
 
-def whole_counts(pretraining: Pretraining, stream: str, batches: list[Batch]) -> dict[str, Tensor]:
+def whole_counts(pretraining: Pretraining, stream: str, batches: Sequence[Batch]) -> dict[str, Tensor]:
     """By loss name: the count over all micro-batches and ranks, at least 1."""
     counts = [pretraining.counts(stream, batch) for batch in batches]
     names = list(counts[0])
@@ -73,7 +75,7 @@ def _join(
     engine: Any,
     pretraining: Pretraining,
     stream: str,
-    batches: list[Batch],
+    batches: Sequence[Batch],
     step: int,
     seed: int,
     record: Record,

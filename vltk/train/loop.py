@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from vltk import dist
+from vltk import checkpoint, dist
 from vltk.errors import VltkError
 from vltk.log import JsonLines, Monitor, say
 from vltk.run import Trained
-from vltk import checkpoint
 from vltk.train.accumulate import Record, run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import Recorder
 from vltk.train.setup import Setup
 from vltk.train.signals import Signals, Stopped
+from vltk.train.together import on_main
 from vltk.train.weights import keep_best, write_final
 
 Rows = list[dict[str, Any]]
@@ -67,32 +67,33 @@ def _log(setup: Setup, recorder: Recorder, metrics: JsonLines, monitor: Monitor,
 
 def _evaluate(setup: Setup, evaluator: Evaluator, done: int) -> None:
     with setup.engine.gathered():
-        if dist.is_main():
-            rows = evaluator(setup.trained(done))
-            for row in rows:
-                say(f"{setup.name} {done}  {row['task']}: {row['metric']} {row['value']:.4f}  n {row['n']}")
-            setup.results.extend(rows)
-            keep_best(setup, rows, done)
-    dist.barrier()
+        on_main(lambda: _score(setup, evaluator, done))
+
+
+def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
+    rows = evaluator(setup.trained(done))
+    for row in rows:
+        say(f"{setup.name} {done}  {row['task']}: {row['metric']} {row['value']:.4f}  n {row['n']}")
+    setup.results.extend(rows)
+    keep_best(setup, rows, done)
 
 
 def _save(setup: Setup, recorder: Recorder, done: int) -> None:
     state = setup.engine.state()
-    if dist.is_main():
-        facts = {"step": done, "seconds": recorder.seconds, "best": setup.best}
-        checkpoint.save(setup.folder.checkpoints, done, state, facts, setup.stage.checkpoint.keep)
-        setup.folder.note(step=done)
-    dist.barrier()
+    facts = {"step": done, "seconds": recorder.seconds, "best": setup.best}
+    on_main(lambda: checkpoint.save(setup.folder.checkpoints, done, state, facts, setup.stage.checkpoint.keep))
+    on_main(lambda: setup.folder.note(step=done))
 
 
 def _check_finite(setup: Setup, record: Record, norm: float, step: int, stream: str) -> None:
     if math.isfinite(norm):
         return
-    bad = [name for name, loss in record.losses.items() if not torch.isfinite(loss).all()]
+    bad = [name for name, loss in record.losses.items() if not torch.isfinite(dist.sum_over_ranks(loss))]
     what = f"the loss of {', '.join(bad)} is" if bad else "the losses are finite, but their gradient is"
     newest = checkpoint.newest_good(setup.folder.checkpoints)
     kept = f"the checkpoint of step {newest.step} is kept" if newest else "no checkpoint was written yet"
     raise VltkError(
         f"{setup.name}, step {step}, stream {stream}: {what} not a finite number; {kept}. "
-        "Lower optimizer.lr, lengthen optimizer.warmup, or set precision=fp32, then run the same command again"
+        "Lower optimizer.lr, lengthen optimizer.warmup, or set precision=fp32, under another name (name=OTHER) or with "
+        "--redo; the same command would end here again"
     )

@@ -17,7 +17,7 @@ Embedded = dict[str, tuple[Tensor, ...]]
 
 
 class Pretraining(nn.Module):
-    """`model` and, stream by stream, its objectives. The frozen codebook stays outside: it is no part of a checkpoint."""
+    """`model` and, stream by stream, its objectives. The frozen codebook stays outside: no part of a checkpoint."""
 
     def __init__(self, model: nn.Module, objectives: dict[str, dict[str, Any]], codes: Codebook | None = None) -> None:
         super().__init__()

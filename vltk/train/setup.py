@@ -24,6 +24,7 @@ from vltk.run import RunFolder, Trained, find, load, mismatches, part_of, read_w
 from vltk.train import optim
 from vltk.train.accumulate import set_noise
 from vltk.train.pretraining import Pretraining
+from vltk.train.together import on_main
 
 
 @dataclass
@@ -73,8 +74,8 @@ def build(name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Path
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
-    first, facts = _resume(engine, folder)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
+    first, facts = _resume(engine, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
     best = facts.get("best", {})
     return Setup(
@@ -182,23 +183,26 @@ def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -
     return DeepSpeed(pretraining, groups, stage.optimizer, stage.precision, stage.deepspeed)
 
 
-def _resume(engine: Any, folder: RunFolder) -> tuple[int, dict[str, Any]]:
+def _resume(engine: Any, folder: RunFolder, mixture: Mixture) -> tuple[int, dict[str, Any]]:
     """The step to go on from (0: the start) and what the checkpoint says."""
     found = checkpoint.newest_good(folder.checkpoints)
-    if found is None:
-        first, facts = 0, {}
-    else:
+    first, facts = 0, dict[str, Any]()
+    if found is not None:
         for damaged in found.damaged:
             warn(f"{damaged}; taking the older checkpoint of step {found.step}")
         tensors, facts = checkpoint.load(found.path)
         engine.load(tensors)
         first = int(facts["step"])
         say(f"going on from step {first} ({found.path})")
-    if dist.is_main():
-        for file in ("metrics.jsonl", "results.jsonl", "bad_samples.jsonl"):
-            JsonLines(folder.path / file).forget_after(first)
-    dist.barrier()
+    on_main(lambda: _forget(folder, first, mixture))
     return first, facts
+
+
+def _forget(folder: RunFolder, first: int, mixture: Mixture) -> None:
+    """Drops what was written about steps that are trained again; bad samples count the steps of their own stream."""
+    for file in ("metrics.jsonl", "results.jsonl"):
+        JsonLines(folder.path / file).keep(lambda row: row["step"] <= first)
+    JsonLines(folder.path / "bad_samples.jsonl").keep(lambda row: row["step"] < mixture.count(row["stream"], first))
 
 
 def model_weights(setup: Setup) -> dict[str, torch.Tensor]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vltk import dist
 from vltk.errors import VltkError
 from vltk.log import say
 from vltk.train.setup import Setup, model_weights
+from vltk.train.together import on_main
 
 BEST = "best.safetensors"
 
@@ -35,30 +35,31 @@ def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
 def write_final(setup: Setup) -> None:
     """model.safetensors: the best weights where one was asked for, else the last ones; then the run is finished."""
     last = model_weights(setup)
-    if dist.is_main():
-        step = setup.stage.steps
-        if setup.best:
-            step = int(setup.best["step"])
-            part = setup.folder.weights.with_suffix(".part")
-            shutil.copyfile(setup.folder.path / BEST, part)
-            part.replace(setup.folder.weights)
-            say(
-                f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}"
-            )
-        else:
-            write(last, setup.folder.weights)
-        setup.folder.note(status="finished", weights_step=step)
-    dist.barrier()
+    on_main(lambda: _finish(setup, last))
+
+
+def _finish(setup: Setup, last: dict[str, Tensor]) -> None:
+    step = setup.stage.steps
+    if setup.best:
+        step = int(setup.best["step"])
+        part = setup.folder.weights.with_suffix(".part")
+        shutil.copyfile(setup.folder.path / BEST, part)
+        part.replace(setup.folder.weights)
+        say(f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}")
+    else:
+        write(last, setup.folder.weights)
+    setup.folder.note(status="finished", weights_step=step)
 
 
 def write(weights: dict[str, Tensor], path: Path) -> None:
     """Safetensors, complete or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     part = path.with_suffix(".part")
     try:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
-        raise VltkError(f"cannot write {path}: {error}; the older file is untouched") from error
+        raise VltkError(f"cannot write {path}: {error}; an older file is untouched") from error
     part.replace(path)

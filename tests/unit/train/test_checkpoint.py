@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vltk.errors import VltkError
 from vltk import checkpoint
+from vltk.errors import VltkError
 
 Tensors = dict[str, dict[str, Tensor]]
 

@@ -1,0 +1,42 @@
+"""A loss that is no number stops the run: named are step, stream and objective; the checkpoints before it stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.harness import DEBUG, call, facts, losses
+
+TEXT = ["train", "flava-tiny", DEBUG, "stages.codes=null", "stages.image=null", "stages.joint=null", "steps=4"]
+JOINT = ["train", "flava-tiny", DEBUG, "name=poisoned"]
+
+
+def test_a_learning_rate_that_is_far_too_high(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*TEXT, "optimizer.lr=1e30") == 1
+    said = capsys.readouterr().err
+    last = losses("flava-tiny/text")[-1][0]
+    assert f"flava-tiny/text, step {last}, stream text: the loss of mlm is not a finite number" in said
+    assert f"the checkpoint of step {last} is kept" in said and "Lower optimizer.lr" in said and "--redo" in said
+    assert "Traceback" not in said
+    assert facts("flava-tiny/text")["status"] != "finished"
+    assert not (home / "runs/flava-tiny/text/model.safetensors").exists()
+    kept = load_file(home / f"runs/flava-tiny/text/checkpoints/step-{last:08d}/weights.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_weights_that_are_no_number(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the losses that read the image encoder are named; the text's are fine."""
+    assert call(*JOINT, "stages.joint=null") == 0
+    path = home / "runs/poisoned/image/model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.startswith("image.") and name.endswith("norm.weight"))
+    save_file(weights | {name: torch.full_like(weights[name], float("nan"))}, path)
+    capsys.readouterr()
+    assert call(*JOINT) == 1
+    said = capsys.readouterr().err
+    assert "poisoned/joint, step 0, stream pairs: the loss of itc, itm, mmm_image, mmm_text is not a" in said
+    assert "no checkpoint was written yet" in said
+    assert not (home / "runs/poisoned/joint/metrics.jsonl").exists()
