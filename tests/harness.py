@@ -87,10 +87,20 @@ def call(*arguments: str) -> int:
 
 
 def vltk_process(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """`python -m vltk ARGUMENTS` in this folder, as a user would start it."""
+    """`python -m vltk ARGUMENTS` in this folder, as a user would start it, to its end."""
+    process = start(*arguments)
+    try:
+        said, complained = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """`python -m vltk ARGUMENTS` in this folder, begun."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vltk", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 class Child:

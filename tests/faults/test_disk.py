@@ -12,6 +12,7 @@ import pytest
 from tests.harness import DEBUG, SIZES, call, facts, losses, rows, weights
 from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
+from vltk.train.setup import Setup
 from vltk.train.signals import Signals
 
 CODES = ["train", "flava-tiny", DEBUG, "stages.image=null", "stages.text=null", "stages.joint=null"]
@@ -64,7 +65,7 @@ def test_a_full_disk_at_the_very_end(
 ) -> None:
     from vltk.train import loop
 
-    def full(setup: object) -> None:
+    def full(setup: Setup) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         write_final(setup)
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, ROOT, Child, call, differing, facts, losses, weights
+from tests.harness import DEBUG, Child, call, differing, facts, losses, start, weights
 
 STAGE = "stages.joint."
 OPTIONS = ["train", "flava-tiny", DEBUG, f"{STAGE}checkpoint.every=3", f"{STAGE}evaluate.every=7"]
@@ -100,12 +97,25 @@ def test_a_second_ctrl_c_does_not_wait(home: Path) -> None:
     assert child.wait(10) == 130, child.output.read_text()
 
 
+def test_two_processes_stop_together(home: Path) -> None:
+    """SIGTERM to the process that started them, as a scheduler sends it."""
+    options = ["clip-tiny", DEBUG, "steps=2000", "checkpoint.every=2000", "--gpus", "2"]
+    process = start("train", *options)
+    deadline = time.monotonic() + 60
+    while not losses("clip-tiny/train") and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143 and "Traceback" not in said, said
+    last = losses("clip-tiny/train")[-1][0]
+    assert (facts("clip-tiny/train")["status"], facts("clip-tiny/train")["step"]) == ("stopped", last)
+    assert last < 2000 and (home / f"runs/clip-tiny/train/checkpoints/step-{last:08d}").exists()
+
+
 @pytest.mark.parametrize(("number", "codes"), [(signal.SIGINT, {130}), (signal.SIGTERM, {143, -15})], ids=str)
 def test_stopped_before_it_trains(number: int, codes: set[int], home: Path) -> None:
     """While it still imports torch there is nothing to save, but no traceback either."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "vltk", *OPTIONS, "name=early"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(*OPTIONS, "name=early")
     time.sleep(0.8)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)

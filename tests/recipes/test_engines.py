@@ -46,6 +46,14 @@ def test_checkpoints_pass_from_one_engine_to_the_other(home: Path) -> None:
     near("moved/joint", "plain/joint")
 
 
+def test_micro_batches(home: Path) -> None:
+    """A step in parts has the losses of the whole one; the tokenizer, whose noise is a matter of the part, is whole."""
+    options = ["train", "flava-tiny", DEBUG, "stages.joint.steps=8"]
+    assert call(*options, "name=whole") == 0
+    assert call(*options, "name=cut", "stages.joint.micro_batch=1") == 0
+    near("cut/joint", "whole/joint")
+
+
 def test_two_processes(home: Path) -> None:
     """`--gpus 2` on a CPU starts two processes joined by gloo. Gumbel noise is a matter of the rank: the tokenizer is
     taken from the run of one process, so that both see the same codes."""
