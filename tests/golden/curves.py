@@ -25,7 +25,8 @@ from vltk.train.pretraining import Pretraining
 
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
-OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae")
+OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage")
+TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
 
 Curve = dict[str, list[float]]
@@ -33,7 +34,7 @@ Curve = dict[str, list[float]]
 
 def curve(objective: str) -> Curve:
     """The losses by name at each step, and the gradient norms."""
-    whole = _dvae() if objective == "dvae" else tiny.pretraining(tiny.flava(), objective)
+    whole = _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
     reached = whole.reached("all", _batch(0))
     engine = Torch(whole, groups(whole, {"all": reached}), OPTIONS, "fp32")
     found: Curve = {}
@@ -51,10 +52,10 @@ def _batch(step: int) -> dict[str, torch.Tensor]:
     return batch | {"image": batch["image"].sigmoid()}
 
 
-def _dvae() -> Pretraining:
+def _tokenizer(objective: str) -> Pretraining:
     model = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=16, code_width=8).build()
-    objective = choose("objectives", "dvae", temperature_steps=10, kl_steps=10).build()
-    return Pretraining(tiny.randomised(model, seed=0, std=0.3).train(), {"all": {"dvae": objective}})
+    part = choose("objectives", objective, **TOKENIZER[objective]).build()
+    return Pretraining(tiny.randomised(model, seed=0, std=0.3).train(), {"all": {objective: part}})
 
 
 def order() -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Encoded:
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self._codebook(images)
 
+    @cached_property
+    def code_logits(self) -> Tensor:
+        """(B, K, h, w) fp32: what a tokenizer in training says of the images, run once for all its objectives."""
+        return self.model.logits(self.batch["image"]).float()
+
     def _run_images(self, plan: Plan) -> None:
         names = plan.among(IMAGE_PASSES)
         if not names:

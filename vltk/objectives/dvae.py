@@ -23,8 +23,7 @@ class DVaeReconstruction(nn.Module):
 
     temperature falls as a half cosine from `temperature` to `final_temperature` over `temperature_steps`; the KL weight
     rises from 0 to `kl` over `kl_steps` (6.6 / 192 in DALL-E's units, where the whole loss is divided by the number of
-    pixels and channels). usage: weight of the KL from the codes' mean distribution over the micro-batch to the uniform
-    one; ours, 0 in DALL-E: in a few hundred steps it decides between 2 and 160 codes in use.
+    pixels and channels).
     """
 
     def __init__(
@@ -35,26 +34,24 @@ class DVaeReconstruction(nn.Module):
         temperature_steps: int = 150_000,
         kl: float = 6.6 / 192,
         kl_steps: int = 5_000,
-        usage: float = 0.0,
         weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.views = {"image": {"maker": "image"}}
         self.temperature, self.final_temperature = temperature, final_temperature
-        self.temperature_steps, self.kl, self.kl_steps = temperature_steps, kl, kl_steps
-        self.usage, self.weight = usage, weight
+        self.temperature_steps, self.kl, self.kl_steps, self.weight = temperature_steps, kl, kl_steps, weight
 
     def reads(self, views: set[str]) -> set[Read]:
         return set()
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
         images = batch["image"].new_tensor(len(batch["image"]), dtype=torch.long)
-        return {"reconstruction": images, "kl": images} | ({"usage": images} if self.usage else {})
+        return {"reconstruction": images, "kl": images}
 
     def forward(self, encoded: Encoded, step: int) -> Losses:
         model, images = encoded.model, encoded.batch["image"]
         target = map_pixels(images)  # (B, 3, S, S)
-        logits = model.logits(images).float()  # (B, K, h, w)
+        logits = encoded.code_logits  # (B, K, h, w)
         temperature = half_cosine(self.temperature, self.final_temperature, step / self.temperature_steps)
         mean, log_scale = model.stats(F.gumbel_softmax(logits, tau=temperature, dim=1)).float().chunk(2, dim=1)
         pixels = target[0].numel()
@@ -62,8 +59,6 @@ class DVaeReconstruction(nn.Module):
         kl_weight = half_cosine(0.0, self.kl, step / self.kl_steps)
         kl = kl_weight * kl_to_uniform(logits).sum() / (logits.shape[2] * logits.shape[3])
         sums = {"reconstruction": self.weight * reconstruction, "kl": self.weight * kl}
-        if self.usage:
-            sums["usage"] = self.weight * self.usage * len(images) * mean_kl_to_uniform(logits)
         return Losses(sums, {"temperature": logits.new_tensor(temperature), **health(logits, mean, target)})
 
 
@@ -82,12 +77,6 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
     """logits (B, K, h, w) -> (B, h, w): KL from the code distribution to the uniform one over K codes."""
     log_probabilities = logits.log_softmax(1)
     return (log_probabilities.exp() * log_probabilities).sum(1) + math.log(logits.shape[1])
-
-
-def mean_kl_to_uniform(logits: Tensor) -> Tensor:
-    """logits (B, K, h, w) -> (): KL from the mean code distribution of all positions to the uniform one."""
-    share = logits.softmax(1).mean((0, 2, 3))  # (K,)
-    return math.log(len(share)) - torch.special.entr(share).sum()
 
 
 @torch.no_grad()

@@ -88,12 +88,13 @@ def _join(
         with torch.no_grad():
             embedded.append(engine(stream, batch, step, embed_only=True)[1])
     whole = {key: torch.cat([b[key] for b in batches]) for key in batches[0] if batches[0][key].dim() == 1}
+    sizes = [len(next(iter(batch.values()))) for batch in batches]
     shares: list[Embedded] = [{} for _ in batches]
     for name, part in pretraining.joining(stream).items():
         leaves = _leaves([e[name] for e in embedded])
         loss = record.add(part.compare(*leaves, batch=whole), totals)
         gradients = torch.autograd.grad(loss, leaves)
-        for number, share in enumerate(_shares(gradients, [len(b["text_length"]) for b in batches])):
+        for number, share in enumerate(_shares(gradients, sizes)):
             shares[number][name] = share
     return shares
 

@@ -24,10 +24,8 @@ class Pretraining(nn.Module):
         self.model = model
         self.objectives = nn.ModuleDict({stream: nn.ModuleDict(parts) for stream, parts in objectives.items()})
         self.views = {stream: merged_views(stream, parts) for stream, parts in objectives.items()}
-        self.plans = {
-            stream: Plan.of(read for part in parts.values() for read in part.reads(set(self.views[stream])))
-            for stream, parts in objectives.items()
-        }
+        self.plans = {stream: self._plan(stream, self.of(stream)) for stream in objectives}
+        self._embedding_plans = {stream: self._plan(stream, self.joining(stream)) for stream in objectives}
         self._frozen = {"codes": codes}  # a plain dict: not a submodule
 
     def of(self, stream: str) -> dict[str, Objective]:
@@ -50,7 +48,8 @@ class Pretraining(nn.Module):
         embed_only: nothing but the embeddings; skip_joining: all losses but those of joining objectives, with the
         embeddings, whose losses the caller knows.
         """
-        encoded = Encoded(self.model, batch, self.plans[stream], self._frozen["codes"])
+        plan = self._embedding_plans[stream] if embed_only and not self._draws_noise() else self.plans[stream]
+        encoded = Encoded(self.model, batch, plan, self._frozen["codes"])
         found, embedded = Losses({}), cast(Embedded, {})
         for name, part in self.of(stream).items():
             if (embed_only or skip_joining) and hasattr(part, "compare"):
@@ -60,6 +59,13 @@ class Pretraining(nn.Module):
                 found.sums |= losses.sums
                 found.metrics |= losses.metrics
         return found, embedded
+
+    def _plan(self, stream: str, parts: Mapping[str, Objective]) -> Plan:
+        return Plan.of(read for part in parts.values() for read in part.reads(set(self.views[stream])))
+
+    def _draws_noise(self) -> bool:
+        """Whether a pass draws dropout, so that the same noise needs the same passes."""
+        return any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
 
     def reached(self, stream: str, batch: Mapping[str, Tensor]) -> set[str]:
         """Names of the parameters that the losses of `stream` depend on, read off the autograd graph."""

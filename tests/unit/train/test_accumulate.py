@@ -126,3 +126,26 @@ def test_metrics_of_every_micro_batch_are_kept() -> None:
     assert len(record.metrics["itm_accuracy"]) == 4
     assert len(record.metrics["itc_accuracy"]) == 1
     assert torch.isnan(torch.stack(record.metrics["mmm_text_accuracy"])).tolist() == [False, False, False, True]
+
+
+def test_the_use_of_codes_is_that_of_the_whole_step() -> None:
+    from vltk.models.codebooks.dvae import DVae
+    from vltk.objectives.code_usage import CodeUsage
+    from vltk.train.pretraining import Pretraining
+
+    torch.manual_seed(0)
+    model = DVae(width=8, blocks=1, groups=2, codes=6, code_width=8, decoder=False)
+    model.encoder.output.weight.data.mul_(20)
+    batch = {"image": torch.rand(SIZE, 3, 8, 8)}
+    pretraining = Pretraining(model, {"all": {"code_usage": CodeUsage(weight=0.5)}})
+    results = []
+    for count in (1, 4):
+        model.zero_grad(set_to_none=True)
+        record = run_step(tiny.Bare(pretraining), pretraining, "all", pieces(batch, count), step=0, seed=0)
+        results.append((record.losses["code_usage"], tiny.gradients(model)))
+    (whole, gradients), (split, split_gradients) = results
+    share = model.logits(batch["image"]).softmax(1).mean((0, 2, 3))
+    torch.testing.assert_close(whole, 0.5 * (share * (share * 6).log()).sum().detach())
+    torch.testing.assert_close(split, whole, rtol=1e-6, atol=0)
+    for name, gradient in gradients.items():
+        assert (split_gradients[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7, name

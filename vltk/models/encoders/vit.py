@@ -61,7 +61,7 @@ class VisionTransformer(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         init_weights(self)
         for table in (self.cls, self.mask_token, self.positions):
-            if table is not None:  # ours: FLAVA's zeros make the first gradient 1e5 times the second, through the norms
+            if table is not None:  # ours: FLAVA's zeros meet norms with eps 1e-12, whose gradient explodes
                 nn.init.normal_(table, std=0.02)
 
     def embed(self, images: Tensor, masks: list[Tensor | None]) -> Tensor:
