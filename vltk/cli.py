@@ -101,7 +101,7 @@ def train(
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Default: the newest one.")] = None,
     suite: Annotated[str | None, typer.Option(help="A named list of tasks, as shapes or 35tasks.")] = None,
-    tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks by name.")] = "",
+    tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks: names, or as retrieval:mine/dev.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples a task.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
@@ -227,7 +227,7 @@ def data_shard(
     images: Annotated[Path | None, typer.Option(help="Folder or tar, where SOURCE is a caption file.")] = None,
     split_list: Annotated[Path | None, typer.Option(help="File of image names; others are left out.")] = None,
     kind: Annotated[Literal["pairs", "images", "texts"] | None, typer.Option(help="Default: by the files.")] = None,
-    short_side: Annotated[int, typer.Option(min=16, help="Larger images are made smaller, to this.")] = 256,
+    short_side: Annotated[int, typer.Option(min=0, help="Larger images are made smaller, to this; 0: kept.")] = 256,
     max_words: Annotated[int, typer.Option(min=1, help="Texts are cut at sentence ends into samples of this.")] = 60,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of this name.")] = False,
 ) -> None:

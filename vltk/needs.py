@@ -30,13 +30,10 @@ def missing_data(recipe: Recipe) -> Steps:
 
 
 def captioning() -> Steps:
-    """What `vltk capfilt` lacks here."""
-    steps = [
-        (f"captioning and filtering, which vltk {__version__} does not have yet", "pip install --upgrade vltk"),
-        ("a trained run that writes captions, and one that scores them", "vltk train RECIPE"),
-    ]
+    """What `vltk capfilt` lacks here, and what does run."""
+    steps = [(f"captioning and filtering: not in vltk {__version__}; what runs instead:", "vltk train flava-tiny")]
     if not dataset_names():
-        steps.append(("image-text pairs to clean", "vltk data shard SOURCE NAME --captions FILE"))
+        steps.append(("image-text pairs, of yours or generated", "vltk data fetch shapes"))
     return steps
 
 

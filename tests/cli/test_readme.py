@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.star
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Path:
-    """A folder with all that the README supposes: photos with captions, pictures, books, a recipe of one's own."""
+    """A folder with all that the README supposes: photos with captions and split lists, pictures, books."""
     for name, part in (("photos", "dev"), ("pictures", "images")):
         (tmp_path / name).mkdir()
         records = list(shapes.records(0, part, SIZES[part]))
@@ -30,16 +29,18 @@ def workshop(tmp_path: Path) -> Path:
             assert record.image is not None
             (tmp_path / name / f"{record.key}.jpg").write_bytes(record.image)
         if part == "dev":
+            names = [f"{record.key}.jpg\n" for record in records]
+            (tmp_path / "train.txt").write_text("".join(names[:8]))
+            (tmp_path / "dev.txt").write_text("".join(names[8:]))
             lines = [f'{record.key}.jpg,"{text}"' for record in records for text in record.texts]
             (tmp_path / "captions.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
     (tmp_path / "books").mkdir()
     stories = [record.texts[0] for record in shapes.records(0, "text", SIZES["text"])]
     (tmp_path / "books" / "one.txt").write_text("\n".join(stories))
-    shutil.copyfile(available()["flava-tiny"], tmp_path / "my.yaml")
     return tmp_path
 
 
-def test_its_commands_run(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_commands_run(workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In order: what one line makes, the next ones use."""
     monkeypatch.chdir(workshop)
     monkeypatch.delenv("VLTK_DATA", raising=False)
@@ -48,7 +49,11 @@ def test_its_commands_run(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(COMMANDS) > 10
     for line in COMMANDS:
         words = shlex.split(line, comments=True)[1:]
+        words, written = (words[:-2], words[-1]) if ">" in words else (words, None)
+        capsys.readouterr()
         assert call(*words, *([DEBUG] if words[0] == "train" else [])) == 0, line
+        if written:
+            (workshop / written).write_text(capsys.readouterr().out)
     assert stages_of("flava-tiny") == [f"flava-tiny/{stage}" for stage in ("codes", "image", "text", "joint")]
     for path in ("runs/flava-tiny/report.html", "runs/mine/joint/model.safetensors", "data/mine/vocab.txt"):
         assert (workshop / path).exists(), path

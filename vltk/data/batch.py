@@ -28,6 +28,13 @@ def collate(samples: list[dict[str, np.ndarray]], keys: list[str], pad: int) -> 
     return Batch(tensors, keys, len(samples))
 
 
+def padded(texts: list[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
+    """Token ids of B texts -> ids (B, T), T the longest, and lengths (B,)."""
+    import torch
+
+    return torch.from_numpy(_rows(texts, pad)), torch.tensor([len(ids) for ids in texts])
+
+
 def _rows(arrays: list[np.ndarray], pad: int) -> np.ndarray:
     """`(B, ...)`, in one new piece of memory."""
     first = arrays[0]

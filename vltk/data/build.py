@@ -5,19 +5,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vltk.data.card import card_names, load_card, steps_for
 from vltk.data.dataset import Dataset, data_root, dataset_folder, dataset_names
+from vltk.data.prepare import MIN_SIDE
 from vltk.data.shard import Manifest, write_dataset
-from vltk.data.sources._images import is_image_name
+from vltk.data.sources._inputs import Input, Kind, image_place, recognise
 from vltk.data.sources.images import Images
 from vltk.data.sources.pairs import Pairs
-from vltk.data.sources.texts import ENDINGS, Texts
+from vltk.data.sources.texts import Texts
 from vltk.errors import Missing, VltkError
-
-Kind = Literal["pairs", "images", "texts"]
-KINDS = ("pairs", "images", "texts")
+from vltk.log import say
 
 
 def shard(
@@ -35,27 +34,27 @@ def shard(
 ) -> Manifest:
     """Turn raw input into the data set `name` below the data root.
 
-    `source` is a folder or tar of images (with `captions`: pairs), a caption file (with `images`), or text files.
-    `split_list` keeps the images it names; images are shrunk to a short side of `short_side` pixels (0: kept); texts
-    are cut into samples of at most `max_words` words. Raises VltkError, and then nothing is written.
+    `source` is a folder or tar of images (with `captions`, or with one caption file in the folder: pairs), a caption
+    file (with `images`), or text files; what is not said is told from the files. `split_list` keeps the images it
+    names; images are shrunk to a short side of `short_side` pixels (0: kept); texts are cut into samples of at most
+    `max_words` words. Raises VltkError, and then nothing is written.
     """
-    if images is not None:
-        source, captions = images, source
-    kind = kind or _kind(source, captions)
+    if 0 < short_side < MIN_SIDE:
+        raise VltkError(f"--short-side {short_side}: at least {MIN_SIDE} pixels, or 0 to keep images as they are")
+    given = _given(source, name, captions, images, kind)
+    kind, source, captions = given.kind, given.source, given.captions
     if split_list is not None and kind == "texts":
         raise VltkError("--split-list names images: it does not go with text files")
     reader: Pairs | Images | Texts
-    if kind == "pairs":
-        if captions is None:
-            raise VltkError(f"pairs need a caption file: vltk data shard {source} {name} --captions FILE")
+    if captions is not None:
         reader = Pairs(source, captions, split_list, short_side=short_side, quality=quality)
     elif kind == "images":
         reader = Images(source, split_list, short_side=short_side, quality=quality)
     else:
         reader = Texts(source, max_words=max_words)
     options = {"max_words": max_words} if kind == "texts" else {"short_side": short_side, "quality": quality}
-    given = {"source": source, "captions": captions, "split_list": split_list}
-    facts: dict[str, Any] = {"kind": kind, **options, **{key: path.name for key, path in given.items() if path}}
+    paths = {"source": source, "captions": captions, "split_list": split_list}
+    facts: dict[str, Any] = {"kind": kind, **options, **{key: path.name for key, path in paths.items() if path}}
     return write_dataset(_target(name), reader.records(), facts, samples_per_shard, replace)
 
 
@@ -66,29 +65,24 @@ def _target(name: str) -> Path:
     return dataset_folder(name)
 
 
-def _kind(source: Path, captions: Path | None) -> Kind:
-    """What the source is, by its files."""
+def _given(source: Path, name: str, captions: Path | None, images: Path | None, kind: Kind | None) -> Input:
+    """What the user said, and for the rest what the files are; a choice made from the files is told."""
+    if images is not None:
+        source, captions = images, source
     if captions is not None:
-        return "pairs"
-    if not source.exists():
-        raise VltkError(f"{source} is not there: give a folder or tar of images, or text files")
-    if source.is_dir():
-        return _folder_kind(source)
-    if source.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl"):
-        raise VltkError(f"{source} looks like a caption file: add --images FOLDER (or TAR), or --kind texts")
-    return "texts" if source.suffix.lower() in ENDINGS else "images"
-
-
-def _folder_kind(source: Path) -> Kind:
-    names = [path.name for path in source.rglob("*") if path.is_file()]
-    pictures = sum(is_image_name(name) for name in names)
-    texts = sum(Path(name).suffix.lower() in ENDINGS for name in names)
-    if pictures and texts:
-        holds = f"{source} holds {pictures} images and {texts} text files"
-        raise VltkError(f"{holds}: add --captions FILE, or --kind images or texts")
-    if not pictures and not texts:
-        raise VltkError(f"{source}: neither images nor text files in it")
-    return "images" if pictures else "texts"
+        if kind not in (None, "pairs"):
+            raise VltkError(f"images with captions are pairs: leave out --kind {kind}, or the captions")
+        return Input("pairs", image_place(source), captions)
+    if kind == "texts":
+        return Input(kind, source)
+    if kind == "images":
+        return Input(kind, image_place(source))
+    found = recognise(source, name)
+    if kind == "pairs" and found.captions is None:
+        raise VltkError(f"pairs need a caption file: vltk data shard {source} {name} --captions FILE")
+    if found.captions is not None:
+        say(f"pairs: images of {found.source}, captions of {found.captions}")
+    return found
 
 
 def fetch(name: str) -> list[str]:

@@ -34,7 +34,8 @@ class Stream:
 
     `batch_size` counts the samples of a step over all ranks; rank r makes the r-th of `world` equal slices, cut into
     the fewest micro-batches of at most `micro_batch` samples, as equal as they can be. Sample j of step n stands at
-    position n * batch_size + j. A bad sample is replaced by the next good one of its data set and given to `on_bad` as
+    position n * batch_size + j. `attempt` gives the same stream with other draws throughout, for a run that begins
+    again at an equal seed. A bad sample is replaced by the next good one of its data set and given to `on_bad` as
     {step, stream, dataset, key, position, reason}. VltkError once more than `max_bad_rate` of the samples that this
     stream has made so far, or of 1000 while they are fewer, were bad.
     """

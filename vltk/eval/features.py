@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vltk.data import dataset
+from vltk.data.batch import padded
 from vltk.data.image import BadImage, evaluation_image
 from vltk.errors import VltkError
 from vltk.models import inference
@@ -55,11 +56,17 @@ class Subject:
             self._untrained = built.to(self.device).eval()
         return self._untrained
 
-    def require(self, *encoders: str) -> None:
-        """Raises VltkError when the model was trained without one of these encoders (`image`, `text`)."""
-        for encoder in encoders:
-            if getattr(self.trained.model, encoder, True) is None:
-                raise VltkError(f"the run {self.trained.name} has no {encoder} encoder, which this task needs")
+    def require(self, *verbs: str) -> None:
+        """Raises VltkError when the model does not answer one of these verbs, or has no encoder to answer it with."""
+        model, name = self.trained.model, self.trained.name
+        for verb in verbs:
+            encoder = verb.rpartition("_")[2].removesuffix("s")  # embed_text, encode_images: of the text, of the image
+            if not hasattr(model, verb):
+                what = "a codebook, which tasks do not score" if hasattr(model, "codes") else f"without {verb}"
+                last = name.partition("/")[0]
+                raise VltkError(f"the run {name} is {what}: give a stage with encoders, as vltk eval {last}")
+            if getattr(model, encoder, True) is None:
+                raise VltkError(f"the run {name} has no {encoder} encoder, which this task needs")
 
     @property
     def device(self) -> torch.device:
@@ -81,20 +88,20 @@ class Samples:
 
     def image_features(self, batch_size: int, random_weights: bool = False) -> Floats:
         """(n, D): the image encoder's CLS after the final norm."""
-        self.subject.require("image")
+        self.subject.require("encode_images")
         model = self.subject.model(random_weights)
         name = "features at random weights" if random_weights else "features"
         return self._once(name, lambda images: inference.image_features(model, images), batch_size)
 
     def image_embeddings(self, batch_size: int) -> Floats:
         """(n, E), normalised."""
-        self.subject.require("image", "text")
+        self.subject.require("embed_image", "embed_text")
         model = self.subject.model()
         return self._once("embeddings", lambda images: inference.image_embeddings(model, images), batch_size)
 
     def text_embeddings(self, captions: int, batch_size: int) -> tuple[Floats, Ints]:
         """(m, E) normalised, of the first `captions` texts of each sample, and (m,) the sample that each belongs to."""
-        self.subject.require("image", "text")
+        self.subject.require("embed_image", "embed_text")
         texts, owner, keys = self._texts(captions)
         ids = [self._tokenizer().encode(text)[0] for text in texts]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))  # alike lengths together: little padding
@@ -136,12 +143,9 @@ class Samples:
 
     def _encode_texts(self, ids: list[Ints]) -> Floats:
         """Token ids of b texts -> (b, E)."""
-        lengths = torch.tensor([len(one) for one in ids])
-        padded = torch.full((len(ids), int(lengths.max())), self._tokenizer().pad)  # (b, T)
-        for line, one in zip(padded, ids, strict=True):
-            line[: len(one)] = torch.tensor(one)
+        rows, lengths = padded(ids, self._tokenizer().pad)  # (b, T), (b,)
         device = self.subject.device
-        return _numpy(inference.text_embeddings(self.subject.model(), padded.to(device), lengths.to(device)))
+        return _numpy(inference.text_embeddings(self.subject.model(), rows.to(device), lengths.to(device)))
 
     def _once(self, name: str, encode: Callable[[Tensor], Tensor], batch_size: int) -> Floats:
         """The encoding of that name, made at the first call."""

@@ -119,8 +119,8 @@ def fit(
 ) -> Fit:
     """x (N, D) float64 and centred, y (N,) class numbers -> the minimum of the penalised loss, from `start` or zero.
 
-    The variable is V with W = L^-T V, L L^T a bound of the Hessian (Boehning 1992): the same minimum in a fifth of the
-    steps, as features of a network are strongly correlated.
+    The variable is V with W = L^-T V, L L^T a bound of the Hessian (Boehning 1992): the same minimum in fewer steps,
+    as features of a network are strongly correlated.
     """
     root = _hessian_root(x, penalty, classes)  # (D, D)
     weight = x.new_zeros(x.shape[1], classes) if start is None else start.weight

@@ -43,9 +43,10 @@ def evaluate(
     return [row for spec in specs for row in _evaluate_run(spec, chosen, seed)]
 
 
-def evaluator(tasks: Mapping[str, Choice], seed: int = 0) -> Callable[[Trained], list[Row]]:
+def evaluator(tasks: Mapping[str, Choice], seed: int = 0, path: Path | None = None) -> Callable[[Trained], list[Row]]:
     """What training calls at its intervals: scores the model and leaves it, and every generator, as it was.
 
+    The rows of all tasks are added to `path` (results.jsonl) in one locked write, as `vltk eval` adds its own.
     Raises Missing at once when data of a task is absent.
     """
     if missing := absent_data(tasks):
@@ -56,7 +57,10 @@ def evaluator(tasks: Mapping[str, Choice], seed: int = 0) -> Callable[[Trained],
 
         with undisturbed(trained.model):
             subject = Subject(trained, seed)
-            return [row for name, choice in tasks.items() for row in _score(name, choice, subject)]
+            rows = [row for name, choice in tasks.items() for row in _score(name, choice, subject)]
+        if path is not None:
+            results.append(path, rows)
+        return rows
 
     return score
 
@@ -106,8 +110,10 @@ def _chosen(suite: str | None, tasks: Sequence[str], limit: int | None) -> tuple
 
 
 def _not_in_this_version(heading: str, names: list[str]) -> tuple[str, str]:
-    what = f"{heading}: {len(names)} tasks that vltk {__version__} has no card for yet: {', '.join(names)}"
-    return what, "pip install --upgrade vltk"
+    """What a suite asks for and there is no card of, and what does run instead."""
+    what = f"{heading}: {len(names)} tasks that are not in vltk {__version__}: {', '.join(names)}; what runs instead:"
+    part = next((part for part in parts.names(task.PROTOCOLS) if part.replace("_", " ") in heading), None)
+    return what, f"vltk eval RUN {f'--tasks {task.usage(part)}' if part else '--suite shapes'}"
 
 
 def _newest() -> tuple[list[str], Steps]:

@@ -71,14 +71,16 @@ def read(entries: Iterable[str]) -> dict[str, Choice]:
 
 
 def limited(choice: Choice, limit: int) -> Choice:
-    """The same task on at most `limit` samples of each data set."""
-    return parts.choose(PROTOCOLS, choice.part, **{**choice.model_dump(exclude={"part"}), "limit": limit})
+    """The same task on at most `limit` samples of each data set; a smaller limit of its own stays."""
+    options = choice.model_dump(exclude={"part"})
+    own = options.get("limit")
+    return parts.choose(PROTOCOLS, choice.part, **options | {"limit": limit if own is None else min(own, limit)})
 
 
 def _named(name: str) -> Choice:
     if name not in names():
         wanted = f"no task '{name}'{suggest(name, names())}"
-        raise RecipeError(f"{wanted}; or write one as {', '.join(_usage(part) for part in parts.names(PROTOCOLS))}")
+        raise RecipeError(f"{wanted}; or write one as {', '.join(usage(part) for part in parts.names(PROTOCOLS))}")
     return card(name)
 
 
@@ -88,13 +90,14 @@ def _inline(entry: str) -> Choice:
     required = _required(part)
     plain = [value for value in values if "=" not in value]
     if len(plain) != len(required):
-        raise RecipeError(f"write it as {_usage(part)}, with options behind as :key=value")
+        raise RecipeError(f"write it as {usage(part)}, with options behind as :key=value")
     options = dict(value.split("=", 1) for value in values if "=" in value)
     named: dict[str, Any] = {key: yaml.safe_load(value) for key, value in options.items()}
     return parts.choose(PROTOCOLS, part, **dict(zip(required, plain, strict=True)), **named)
 
 
-def _usage(part: str) -> str:
+def usage(part: str) -> str:
+    """How a task of this protocol is written on the command line."""
     return ":".join([part, *(name.upper() for name in _required(part))])
 
 

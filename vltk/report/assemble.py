@@ -15,7 +15,8 @@ from vltk.report.record import StageRecord, read_stages
 def build(spec: str, load: Load = load_trained) -> Path:
     """Writes report.html of a run (NAME or its folder: a section a stage) or of one stage (NAME/STAGE).
 
-    Returns its path. `load` gives the trained model of a stage folder. Raises Missing when there is no such run.
+    `@STEP` behind it shows the weights of that checkpoint. Returns its path. `load` gives the trained model of a stage
+    folder. Raises Missing when there is no such run.
     """
     folder, stages = read_stages(spec)
     resolved = folder.resolve()

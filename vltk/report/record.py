@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from vltk.errors import Missing, VltkError
+from vltk.errors import VltkError
 from vltk.report import history
 from vltk.report.history import Lines, Row, Score
-from vltk.run import FACTS_FILE, RUNS, STAGE_FILE, WEIGHTS_FILE, existing, stage_folders
+from vltk.run import FACTS_FILE, RUNS, STAGE_FILE, WEIGHTS_FILE, find, stage_folders
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class StageRecord:
     metrics: Lines
     results: Lines
     bad_samples: Lines
+    chosen: int | None = None  # the step whose weights are shown; None: the finished or newest ones
 
     @property
     def name(self) -> str:
@@ -69,7 +70,7 @@ class StageRecord:
         return self.recipe.get("streams") or {}
 
 
-def read_stage(folder: Path) -> StageRecord:
+def read_stage(folder: Path, chosen: int | None = None) -> StageRecord:
     """Raises VltkError when recipe.yaml or run.json is not what this program writes."""
     recipe_path, info_path = folder / STAGE_FILE, folder / FACTS_FILE
     recipe_text = recipe_path.read_text(encoding="utf-8")
@@ -78,19 +79,19 @@ def read_stage(folder: Path) -> StageRecord:
         recipe, info = yaml.safe_load(recipe_text) or {}, json.loads(info_text)
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         raise VltkError(f"{folder}: {STAGE_FILE} or {FACTS_FILE} cannot be read: {error}") from error
-    lines = [history.read_lines(folder / f"{name}.jsonl") for name in ("metrics", "results", "bad_samples")]
-    return StageRecord(folder, info, recipe, recipe_text, *lines)
+    metrics, results, bad = (
+        history.read_lines(folder / f"{name}.jsonl") for name in ("metrics", "results", "bad_samples")
+    )
+    return StageRecord(folder, info, recipe, recipe_text, metrics, results, bad, chosen)
 
 
 def read_stages(spec: str) -> tuple[Path, list[StageRecord]]:
-    """The folder that `spec` names (a path, NAME or NAME/STAGE) and its stages, in the order they were begun."""
-    for folder in (Path(spec), RUNS / spec):
-        stages = stage_folders(folder)
-        if stages:
-            return folder, [read_stage(stage) for stage in stages]
-    names = existing()
-    command = f"vltk report {names[-1]}" if names else "vltk train RECIPE"
-    raise Missing(
-        f"no run '{spec}' here; have: {', '.join(names) or 'none'}",
-        [("a run: its NAME, NAME/STAGE or folder", command)],
-    )
+    """The folder that `spec` names (a path, NAME or NAME/STAGE) and its stages, in the order they were begun.
+
+    `@STEP` behind it chooses the weights of the last of them. Raises Missing when there is no such run.
+    """
+    last = find(spec)
+    text = spec.partition("@")[0]
+    folder = next(path for path in (Path(text), RUNS / text) if stage_folders(path))
+    steps = {last.path: last.step}
+    return folder, [read_stage(stage, steps.get(stage)) for stage in stage_folders(folder)]

@@ -179,15 +179,87 @@ def test_packed_tar_and_wrong_sources(tmp_path: Path, photos: Path) -> None:
     for source, message in (
         (packed_tar, "is compressed: unpack it"),
         (tmp_path / "nowhere", "is not there"),
-        (caption_file(tmp_path, "csv"), "looks like a caption file: add --images"),
+        (caption_file(tmp_path, "csv"), "holds captions of images, and the images are not named"),
     ):
         with pytest.raises(VltkError, match=message):
             shard(source, "wrong")
     with pytest.raises(VltkError, match="is no name of a data set"):
         shard(photos, "../up")
     (photos / "note.txt").write_text("hello there you")
-    with pytest.raises(VltkError, match="6 images and 1 text files: add --captions"):
+    with pytest.raises(
+        VltkError, match=r"holds images and 1 text files \(note.txt\)(.|\n)*photos mixed --captions FILE"
+    ):
         shard(photos, "mixed")
+    with pytest.raises(VltkError, match="pairs: leave out --kind images"):
+        shard(photos, "mixed", tmp_path / "captions.csv", kind="images")
+    with pytest.raises(VltkError, match="at least 8 pixels, or 0 to keep"):
+        shard(photos, "small", kind="images", short_side=4)
+    assert shard(photos, "kept", kind="images", short_side=0).samples == 6
+
+
+def test_a_folder_of_images_and_captions_is_pairs(
+    tmp_path: Path, photos_tar: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Flickr8k comes: a tar, the captions twice, split lists."""
+    folder = tmp_path / "Flickr8k"
+    folder.mkdir()
+    photos_tar.rename(folder / "Images.tar")
+    caption_file(folder, "csv").rename(folder / "captions.txt")
+    caption_file(folder, "token.txt").rename(folder / "Flickr8k.token.txt")
+    (folder / "Flickr_8k.devImages.txt").write_text("p1.jpg\np4.jpg\n")
+    (folder / "readme.txt").write_text("Photos with captions.\n")
+    manifest = shard(folder, "dev", split_list=folder / "Flickr_8k.devImages.txt")
+    assert manifest.statuses == {"ok": 2, "not_in_split": 4} and manifest.texts == 4
+    assert manifest.source["source"] == "Images.tar" and manifest.source["captions"] == "captions.txt"
+    assert "Images.tar, captions of" in capsys.readouterr().out.replace("\n", " ")
+    assert shard(folder, "again", kind="pairs").samples == 6
+    assert shard(folder, "given", folder / "captions.txt").samples == 6
+    assert shard(folder, "photos", kind="images").texts == 0
+    (folder / "Flickr8k.token.txt").write_text("p0.jpg#0\tsomething else\n")
+    with pytest.raises(VltkError, match=r"say different things(.|\n)*Images.tar two --captions \S*captions.txt"):
+        shard(folder, "two")
+    (folder / "Images").mkdir()
+    (folder / "Images" / "p0.jpg").write_bytes(picture(0))
+    with pytest.raises(VltkError, match=r"in several places(.|\n)*data shard \S*Images.tar twice"):
+        shard(folder, "twice")
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("captions.txt", "image,caption\np0.jpg,a wall\n", r"captions of images(.|\n)*--images FOLDER_OR_TAR"),
+        ("some.txt", "image,caption\np0.jpg,a wall\n", r"captions of images(.|\n)*--kind texts"),
+        ("a.token.txt", "p0.jpg#0\ta wall\n", r"captions of images(.|\n)*--images FOLDER_OR_TAR"),
+        ("b.txt", "p0.jpg,a wall\n", "captions of images"),
+        ("train.txt", "p0.jpg\np1.jpg\n", r"names of images(.|\n)*--kind texts"),
+    ],
+)
+def test_captions_and_lists_are_not_running_text(
+    tmp_path: Path, root: Path, name: str, body: str, message: str
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / name).write_text(body)
+    (folder / "book.txt").write_text("It was a long day. Nothing else happened, as far as p0.jpg goes.\n")
+    for source in (folder, folder / name):
+        with pytest.raises(VltkError, match=message):
+            shard(source, "wrong")
+    assert not root.exists()
+    assert shard(folder, "meant", kind="texts").samples
+    (folder / name).unlink()
+    assert shard(folder, "right").samples
+
+
+def test_an_image_of_another_folder_is_never_taken(tmp_path: Path, photos: Path) -> None:
+    """`train/p1.jpg` is not `val/p1.jpg`, though no other image has that name."""
+    folder = tmp_path / "all"
+    (folder / "val").mkdir(parents=True)
+    for name in NAMES:
+        (photos / name).rename(folder / "val" / name)
+    captions = tmp_path / "captions.csv"
+    named = ["p0.jpg", "val/p1.jpg", "./val/p2.jpg", "all/val/p3.jpg", "val/p4", "train/p5.jpg", ""]
+    captions.write_text("image,caption\n" + "".join(f"{name},words of it\n" for name in named))
+    assert shard(folder, "some", captions).statuses == {"ok": 5, "image_absent": 2}
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

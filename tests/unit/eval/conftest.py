@@ -30,6 +30,12 @@ class FakeModel(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.encoded = {"features": 0, "embeddings": 0, "texts": 0}
 
+    def encode_images(self) -> None: ...
+
+    def embed_image(self) -> None: ...
+
+    def embed_text(self) -> None: ...
+
 
 class FakeTokenizer:
     """`7 a b` -> ids 7, 1, 1 with as many ones as further words."""

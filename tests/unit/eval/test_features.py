@@ -13,6 +13,7 @@ import torch
 from vltk.data.shard import Record, write_dataset
 from vltk.errors import VltkError
 from vltk.eval.features import Subject
+from vltk.parts import choose
 
 
 def test_encodings_lie_in_the_order_of_the_data_set(write_pairs: Callable[..., None], trained: Any) -> None:
@@ -105,3 +106,13 @@ def test_an_undecodable_image_names_the_sample(data_root: Path, picture: Callabl
     write_dataset(data_root / "odd", [Record("good", picture(1), ["1"], {}), Record("torn", broken, ["2"], {})], {})
     with pytest.raises(VltkError, match="odd: the image of sample 'torn' cannot be decoded"):
         Subject(trained).samples("odd").image_embeddings(8)
+
+
+def test_a_codebook_is_refused_by_name(write_pairs: Callable[..., None], trained: Any) -> None:
+    write_pairs("pairs/dev", [["0"], ["1"]])
+    codebook = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=16, code_width=8)
+    trained.model = codebook.build().eval()
+    samples = Subject(trained).samples("pairs/dev")
+    for encode in (samples.image_features, samples.image_embeddings):
+        with pytest.raises(VltkError, match="fake/joint is a codebook.*vltk eval fake"):
+            encode(2)

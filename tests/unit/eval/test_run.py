@@ -90,7 +90,10 @@ def test_everything_that_is_missing_is_listed_at_once(here: Path, data_root: Pat
     assert "finished run" in whats[1] and caught.value.steps[1][1] == "vltk train flava-tiny"
     listed = " ".join(whats[2:])
     assert all(name in listed for names in task.suite("35tasks").tasks.values() for name in names)
-    assert "22 tasks that vltk" in listed and caught.value.exit_code == 3
+    assert "22 tasks that are not in vltk" in listed and caught.value.exit_code == 3
+    instead = [command for _, command in caught.value.steps[2:]]
+    assert instead[0] == "vltk eval RUN --tasks linear_probe:TRAIN:TEST:LABEL"
+    assert instead[-1] == "vltk eval RUN --tasks retrieval:DATA" and instead[1] == "vltk eval RUN --suite shapes"
 
 
 def test_a_run_that_is_not_there_and_a_data_set_once(here: Path, data_root: Path) -> None:
@@ -124,10 +127,11 @@ def test_what_is_missing_is_said_before_torch_is_imported(here: Path, data_root:
     assert "1. " in done.stdout and "vqav2" in done.stdout
 
 
-def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None], trained: Any) -> None:
+def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None], trained: Any, tmp_path: Path) -> None:
     write_pairs("pairs/dev", [[f"{index}"] for index in range(12)], [{"odd": index % 2} for index in range(12)])
     probe = "linear_probe:pairs/dev:pairs/dev:odd:random_weights=true:max_iterations=20"
-    score = run.evaluator(task.read(["retrieval:pairs/dev", probe]), seed=2)
+    path = tmp_path / "results.jsonl"
+    score = run.evaluator(task.read(["retrieval:pairs/dev", probe]), seed=2, path=path)
     trained.model.train()
     trained.model.dropout.eval()  # a frozen part stays in evaluation mode
     before = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
@@ -140,6 +144,7 @@ def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in trained.model.parameters())
     assert len(rows) == 10 and {row["seed"] for row in rows} == {2}
     assert score(trained)[0]["value"] == rows[0]["value"]
+    assert [json.loads(line) for line in path.read_text().splitlines()[:10]] == rows
 
 
 def test_undisturbed_gives_everything_back_after_an_error(trained: Any) -> None:

@@ -74,4 +74,7 @@ def test_an_unknown_suite_says_which_exist() -> None:
 
 
 def test_limited() -> None:
+    """The smaller of both."""
     assert task.limited(task.card("shapes-count"), 30).build().limit == 30
+    assert task.limited(task.card("shapes-count"), 10**6).build().limit == 5000
+    assert task.limited(task.card("shapes-retrieval"), 10**6).build().limit == 10**6

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tests.unit.report.report_pages import Page, make_stage
+from vltk.data.batch import padded
+from vltk.data.text import Tokenizer
 from vltk.errors import VltkError
 from vltk.report import build
 from vltk.report.galleries import GALLERIES, masked_patches, masked_words, reconstructions, retrieval
 from vltk.report.galleries.examples import Source, samples
-from vltk.report.galleries.texts import hidden, padded
+from vltk.report.galleries.texts import hidden
 
 PAIRS = Source("walls", fused=True, held_out=True)
 
@@ -45,6 +48,8 @@ def test_pairs_come_from_evaluated_data_where_there_are_some() -> None:
         "tasks": {"probe": {"part": "linear_probe", "train": "x"}, "dev": {"part": "retrieval", "data": "walls"}}
     }
     assert retrieval.sources(resolved) == [Source("walls", True, True)]
+    resolved["streams"]["pairs"]["data"].append("walls")
+    assert retrieval.sources(resolved) == [Source("walls", True, False)]
 
 
 def test_examples_are_the_same_each_time_and_decodable(pictures: Path) -> None:
@@ -118,7 +123,7 @@ def test_a_right_word_is_green_a_wrong_one_red(trained: SimpleNamespace) -> None
 
 
 def test_hidden_words_are_never_the_special_ones() -> None:
-    ids, lengths = padded([[2, 7, 8, 3], [2, 9, 3], [2, *range(5, 25), 3]], pad=0)
+    ids, lengths = padded([np.array(text) for text in ([2, 7, 8, 3], [2, 9, 3], [2, *range(5, 25), 3])], pad=0)
     assert ids.shape == (3, 22) and ids[1].tolist() == [2, 9, 3] + [0] * 19
     at = hidden(ids, lengths, 0.15)
     assert at.sum(1).tolist() == [1, 1, 3]
@@ -132,12 +137,6 @@ def test_retrieval_shows_both_directions(pictures: Path, trained: SimpleNamespac
     assert len(page.all("article")) == 2 * retrieval.QUERIES
     assert all(len(re.findall("right", article)) >= 1 for article in body.split("<article>")[1:])
     assert "<doors>" in page.text
-
-
-def test_ties_count_against_the_right_one() -> None:
-    own = np.eye(3, dtype=bool)
-    assert retrieval._ranks(np.ones((3, 3)), own).tolist() == [2, 2, 2]
-    assert retrieval._ranks(np.eye(3), own).tolist() == [0, 0, 0]
 
 
 def test_queries_hold_hits_and_misses() -> None:
@@ -160,6 +159,33 @@ def test_weights_that_do_not_load_are_told(work: Path) -> None:
     folder = make_stage(work / "runs" / "tiny" / "text", 0, {"text": ["mlm"]}, {"text": "lines"})
     (folder / "model.safetensors").touch()
     assert "the weights could not be loaded. the weights are" in Page(build("tiny", broken).read_text()).text
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_checkpoint_that_goes_while_it_is_read(pictures: Path, trained: SimpleNamespace, times: int) -> None:
+    """Once: the newer one is taken. Twice: the page says so."""
+    asked: list[str] = []
+
+    def load(spec: str) -> Any:
+        asked.append(spec)
+        if len(asked) <= times:
+            raise [FileNotFoundError("gone"), SafetensorError("half gone")][len(asked) - 1]
+        return trained
+
+    folder = make_stage(pictures / "runs" / "tiny" / "text", 0, {"text": ["mlm"]}, {"text": "lines"})
+    (folder / "checkpoints" / "step-00000050").mkdir(parents=True)
+    text = Page(build("tiny@50", load).read_text()).text
+    assert ("Weights of step 50." in text) == (times == 1) and ("twice (half gone)" in text) == (times == 2)
+    assert asked == ["runs/tiny/text@50"] * 2
+
+
+def test_a_vocabulary_smaller_than_the_models(pictures: Path, trained: SimpleNamespace) -> None:
+    """The model's spare words are never guessed."""
+    (pictures / "small.txt").write_text("\n".join(trained.tokenizer.tokens[:-2]) + "\n")
+    trained.tokenizer = Tokenizer(pictures / "small.txt", 20)
+    trained.model.heads["mlm"].decoder.bias.data[-2:] = 50.0
+    note, body = masked_words.draw(trained, Source("lines"))
+    assert "right at first" in note and "##s" not in body
 
 
 def test_a_gallery_stands_on_the_page_with_its_step(pictures: Path, trained: SimpleNamespace) -> None:

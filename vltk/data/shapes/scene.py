@@ -77,5 +77,5 @@ class Content(NamedTuple):
 
 
 def pick(rng: np.random.Generator, options: Sequence[_Option]) -> _Option:
-    """One of the options, each as likely (`rng.choice` is ten times slower)."""
+    """One of the options, each as likely (`rng.choice` is slow for one)."""
     return options[int(rng.integers(len(options)))]

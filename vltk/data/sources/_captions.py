@@ -39,6 +39,12 @@ def read_captions(path: Path) -> list[Row]:
     return rows
 
 
+def is_caption_header(line: str) -> bool:
+    """Whether a first line names a column of images and one of captions."""
+    cells = {cell.strip().strip('"').lower() for cell in line.split("\t" if "\t" in line else ",")}
+    return bool(cells & set(IMAGE_COLUMNS)) and bool(cells & set(CAPTION_COLUMNS))
+
+
 def _reader(path: Path, text: str) -> Any:
     ending = path.suffix.lower()
     first = text.lstrip().split("\n", 1)[0]

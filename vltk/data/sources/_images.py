@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -45,21 +44,33 @@ class ImageFiles:
             return os.pread(file.fileno(), size, offset)
 
     def find(self, name: str) -> str | None:
-        """The image that a caption file means by `name`: the same path, or the only one of that file name or stem."""
-        return self._known.get(name) or self._known.get(PurePosixPath(name).name)
+        """The image that a caption file means by `name`: the same path, or the only one that is the end of it, or ends
+        in it: `Images/1.jpg` is `1.jpg` of a folder `Images`, but `train/1.jpg` is never `val/1.jpg`. The file's ending
+        may be left out."""
+        asked = PurePosixPath(name).parts
+        if not asked:
+            return None
+        alike = self._by_file_name.get(asked[-1], [])
+        if name in alike:
+            return name
+        found = [path for path in alike if _end_alike(asked[:-1], PurePosixPath(path).parts[:-1])]
+        return found[0] if len(found) == 1 else None
 
     @cached_property
-    def _known(self) -> dict[str, str]:
-        """Path, file name and stem to path; a file name or stem that two paths share is left out."""
-        shorts = [(short, name) for name in self.names for short in _short_names(name)]
-        often = Counter(short for short, _ in shorts)
-        known = {short: name for short, name in shorts if often[short] == 1}
-        return {**known, **{name: name for name in self.names}}
+    def _by_file_name(self) -> dict[str, list[str]]:
+        """File name, with and without its ending, to the paths that have it."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            path = PurePosixPath(name)
+            for short in {path.name, path.stem}:
+                found.setdefault(short, []).append(name)
+        return found
 
 
-def _short_names(name: str) -> set[str]:
-    path = PurePosixPath(name)
-    return {path.name, path.stem}
+def _end_alike(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Whether the shorter is the end of the longer."""
+    shared = min(len(left), len(right))
+    return left[len(left) - shared :] == right[len(right) - shared :]
 
 
 def _members(path: Path) -> dict[str, tuple[int, int]]:

@@ -66,7 +66,7 @@ class Pairs:
     def _record(self, name: str, texts: list[str], files: ImageFiles) -> Record | Rejected:
         path = files.find(name)
         if path is None:
-            return Rejected(name, "image_absent", f"not in {self.source.name}")
+            return Rejected(name, "image_absent", f"not in {self.source.name}, or there more than once")
         try:
             image = prepare_image(files.read(path), self.short_side, self.quality)
         except BadImage as reason:

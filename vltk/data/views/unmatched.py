@@ -28,7 +28,7 @@ class Unmatched:
         return {"matched": np.array(matched), "positive": np.array(positive)}
 
     def _matched(self, draft: Draft, position: int) -> bool:
-        return bool(draft.rng("matched", position).random() >= self.probability)
+        return bool(draft.rng("lot", position).random() >= self.probability)  # `rng` draws the other text
 
     def _any_matched(self, draft: Draft) -> bool:
         """Whether a sample of the step is matched; asks few samples unless the probability is close to 1."""

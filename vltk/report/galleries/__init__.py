@@ -49,10 +49,24 @@ def draw_all(stage: StageRecord, load: Load) -> str:
         told = f"No checkpoint yet. With the first one (step {_first_checkpoint(stage)}) this page can show: {titles}."
         return section("Examples", notice(told))
     try:
-        trained = load(str(stage.folder))
+        trained = _loaded(stage, load)
     except VltkError as error:
         return section("Examples", notice(f"Not drawn ({titles}): the weights could not be loaded. {error}"))
     return "".join(_drawn(gallery, trained, source) for gallery, source in wanted)
+
+
+def _loaded(stage: StageRecord, load: Load) -> Any:
+    """The weights asked for, else the newest: found again where training deletes a checkpoint while it is read."""
+    from safetensors import SafetensorError
+
+    spec = str(stage.folder) if stage.chosen is None else f"{stage.folder}@{stage.chosen}"
+    try:
+        return load(spec)
+    except (OSError, SafetensorError, VltkError):
+        try:
+            return load(spec)
+        except (OSError, SafetensorError) as error:
+            raise VltkError(f"They went or changed while they were read, twice ({error}); try again.") from error
 
 
 def _drawn(gallery: Gallery, trained: Any, source: Any) -> str:

@@ -45,19 +45,20 @@ def streams_with(recipe: dict[str, Any], *objectives: str) -> list[str]:
 
 
 def evaluated_pairs(recipe: dict[str, Any]) -> list[str]:
-    """The data sets whose retrieval the stage evaluates: pairs it does not train on."""
+    """The data sets whose retrieval the stage evaluates."""
     tasks = (recipe.get("evaluate") or {}).get("tasks") or {}
     chosen = [t["data"] for name, t in tasks.items() if t and t.get("part", name) == "retrieval" and "data" in t]
     return list(dict.fromkeys(chosen))
 
 
 def pairs(recipe: dict[str, Any], *objectives: str) -> list[Source]:
-    """One source of pairs for these objectives: evaluated ones where the stage has some, else those it trains on."""
+    """One source of pairs for these objectives: evaluated ones where the stage has some, else of its streams."""
     trained_on = streams_with(recipe, *objectives)
     if not trained_on:
         return []
-    evaluated = evaluated_pairs(recipe)
-    return [Source(evaluated[0], True, True)] if evaluated else [Source(trained_on[0], True)]
+    seen = {data for stream in (recipe.get("streams") or {}).values() for data in stream.get("data") or []}
+    evaluated = sorted(evaluated_pairs(recipe), key=seen.__contains__)  # unseen data first
+    return [Source(evaluated[0], True, evaluated[0] not in seen)] if evaluated else [Source(trained_on[0], True)]
 
 
 def samples(dataset: Dataset, count: int, *, image: bool = False, text: bool = False) -> list[Sample]:

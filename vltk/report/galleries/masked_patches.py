@@ -88,12 +88,11 @@ def _masks(grid: tuple[int, int], stride: int, count: int) -> torch.Tensor:
 def _predictions(
     trained: Trained, source: Source, images: torch.Tensor, masked_at: torch.Tensor, chosen: list[Sample]
 ) -> torch.Tensor:
+    from vltk.data.batch import padded
     from vltk.models import inference
 
     if not source.fused:
         return inference.predict_codes(trained.model, images, masked_at)
-    from vltk.report.galleries.texts import padded
-
     ids, lengths = padded([trained.tokenizer.encode(s.texts[0])[0] for s in chosen], trained.tokenizer.pad)
     return inference.predict_codes_from_pair(trained.model, images, masked_at, ids, lengths)
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from vltk.report.galleries.examples import Source, pairs, picture, samples, streams_with, tensor_of
-from vltk.report.galleries.texts import hidden, joins, padded
+from vltk.report.galleries.texts import hidden, joins
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ def title(source: Source) -> str:
 
 def draw(trained: Trained, source: Source) -> tuple[str, str]:
     """A sentence a row, its hidden words replaced by the three likeliest, right ones green, wrong ones red."""
+    from vltk.data.batch import padded
     from vltk.data.dataset import open_dataset
     from vltk.models import inference
 
@@ -50,6 +51,7 @@ def draw(trained: Trained, source: Source) -> tuple[str, str]:
     else:
         logits = inference.predict_words(trained.model, seen, lengths, masked_at)  # (K, V)
         thumbs = [""] * len(chosen)
+    logits = logits[:, : tokenizer.size]  # the model may have room for more words than there are
     shares, words = logits.float().softmax(-1).topk(TOP)  # (K, 3)
     guesses = iter(zip(words.tolist(), shares.tolist(), strict=True))
     rows = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vltk.eval import metrics
 from vltk.report.galleries.examples import Source, pairs, picture, samples, tensor_of
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class _Pool:
-    """The images and captions searched: caption j belongs to image owner[j]; similarity (N, M)."""
+    """The images and captions searched: caption j belongs to image owner[j]; similarity (N, M).
+
+    Ranks from 0, of the best own caption of each image, `to_text` (N,), and of each caption's image, `to_image` (M,).
+    """
 
     chosen: list[Sample]
     images: Any
     captions: list[str]
     owner: Any
     similarity: Any
+    to_text: Any
+    to_image: Any
 
 
 def sources(recipe: dict[str, Any]) -> list[Source]:
@@ -42,16 +48,14 @@ def title(source: Source) -> str:
 def draw(trained: Trained, source: Source) -> tuple[str, str]:
     """Both directions over a pool of images and all their captions."""
     pool = _pool(trained, source)
-    own = pool.owner[None] == np.arange(len(pool.images))[:, None]  # (N, M)
-    to_text, to_image = _ranks(pool.similarity, own), _ranks(pool.similarity.T, own.T)
     note = (
         f"Among {len(pool.images)} images and {len(pool.captions):,} captions, the right one comes first for "
-        f"{100 * float((to_text == 0).mean()):.0f} % of the images and {100 * float((to_image == 0).mean()):.0f} % "
+        f"{metrics.recall(pool.to_text, 1):.0f} % of the images and {metrics.recall(pool.to_image, 1):.0f} % "
         f"of the captions. "
         f"Below hits and misses in equal parts, not in proportion. {source.told}."
     )
-    captions = "".join(_caption_row(pool, i, int(to_text[i])) for i in _queries(to_text))
-    images = "".join(_image_row(pool, j, int(to_image[j])) for j in _queries(to_image))
+    captions = "".join(_caption_row(pool, i, int(pool.to_text[i])) for i in _queries(pool.to_text))
+    images = "".join(_image_row(pool, j, int(pool.to_image[j])) for j in _queries(pool.to_image))
     return note, (
         f'<h4>Image to captions</h4><div class="to-text">{captions}</div>'
         f'<h4>Caption to images</h4><div class="to-image">{images}</div>'
@@ -61,9 +65,9 @@ def draw(trained: Trained, source: Source) -> tuple[str, str]:
 def _pool(trained: Trained, source: Source) -> _Pool:
     import torch
 
+    from vltk.data.batch import padded
     from vltk.data.dataset import open_dataset
     from vltk.models import inference
-    from vltk.report.galleries.texts import padded
 
     chosen = samples(open_dataset(source.data), POOL, image=True, text=True)
     images = tensor_of(chosen, trained.image.size)
@@ -77,13 +81,9 @@ def _pool(trained: Trained, source: Source) -> _Pool:
             for part in zip(ids.split(4 * BATCH), lengths.split(4 * BATCH), strict=True)
         ]
     )
-    return _Pool(chosen, images.numpy(), captions, owner, (image.float() @ text.float().T).numpy())
-
-
-def _ranks(similarity: Any, own: Any) -> Any:
-    """Rank from 0 of the best own candidate of each query; a tie counts against it."""
-    best = np.where(own, similarity, -np.inf).max(1, keepdims=True)
-    return ((similarity >= best) & ~own).sum(1)
+    vectors = image.float().numpy(), text.float().numpy()
+    to_text, to_image = metrics.image_to_text_ranks(*vectors, owner), metrics.text_to_image_ranks(*vectors, owner)
+    return _Pool(chosen, images.numpy(), captions, owner, vectors[0] @ vectors[1].T, to_text, to_image)
 
 
 def _queries(ranks: Any) -> list[int]:

@@ -1,9 +1,9 @@
-"""Texts for the galleries: padding, hiding words, and putting word pieces back into words."""
+"""Texts for the galleries: hiding words, and putting word pieces back into words."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,17 +11,6 @@ from vltk.report.galleries.examples import SEED
 
 if TYPE_CHECKING:
     import torch
-
-
-def padded(texts: list[Any], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of several texts -> ids (B, T), lengths (B,)."""
-    import torch
-
-    lengths = torch.tensor([len(ids) for ids in texts])
-    ids = torch.full((len(texts), int(lengths.max())), pad, dtype=torch.long)
-    for row, text in zip(ids, texts, strict=True):
-        row[: len(text)] = torch.tensor(text)
-    return ids, lengths
 
 
 def hidden(ids: torch.Tensor, lengths: torch.Tensor, ratio: float) -> torch.Tensor:
