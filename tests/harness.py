@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,7 +101,14 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     """`python -m vltk ARGUMENTS` in this folder, begun."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vltk", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_obey_ctrl_c
+    )
+
+
+def _obey_ctrl_c() -> None:
+    """A shell's background jobs inherit SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Child:
@@ -135,6 +143,7 @@ def _run(folder: str, data: str, output: str, pause: float, arguments: tuple[str
 
     from vltk.log import Monitor
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
     os.chdir(folder)
     os.environ["VLTK_DATA"] = data
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

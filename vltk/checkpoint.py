@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,15 @@ class Checkpoint:
     damaged: tuple[str, ...]
 
 
-def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any], keep: int) -> Path:
-    """Writes `folder/step-...` and deletes all but the newest `keep`; call it on the main process alone.
+def save(
+    folder: Path,
+    step: int,
+    tensors: dict[str, dict[str, Tensor]],
+    facts: dict[str, Any],
+    keep: int,
+    wanted: Collection[int] = (),
+) -> Path:
+    """Writes `folder/step-...` and deletes all but the newest `keep` and the `wanted`; for the main process alone.
 
     tensors: kind -> name -> CPU tensor, among the kinds "weights"; facts: plain data.
     Raises VltkError where writing fails; older checkpoints are then as they were.
@@ -57,8 +65,14 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: 
             + (f"  {last.name} is untouched: free space and start again to go on from it" if last else "  free space")
         ) from error
     for old in _steps(folder)[keep:]:
-        shutil.rmtree(old)
+        if _step(old) not in wanted:
+            shutil.rmtree(old)
     return final
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of which there is a checkpoint, newest first."""
+    return [_step(path) for path in _steps(folder)]
 
 
 def newest_good(folder: Path) -> Checkpoint | None:

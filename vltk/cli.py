@@ -88,6 +88,7 @@ def train(
     from vltk import launch, needs
     from vltk import recipe as recipes
 
+    launch.adopt()
     needs.require_data(recipes.glance(recipe, overrides or []))
     count = launch.processes(gpus)
     if count > 1:
@@ -174,10 +175,10 @@ def import_hf(
 @recipe_app.command("ls")
 def recipe_ls() -> None:
     """The recipes of ./recipes and those that come with vltk."""
-    from vltk.recipe import available, headline
+    from vltk.recipe import available, headline, is_whole
 
     for name, path in available().items():
-        typer.echo(f"{name:<18} {headline(path)}")
+        typer.echo(f"{name:<18} {'' if is_whole(path) else '(to include) '}{headline(path)}")
 
 
 @recipe_app.command("show")
@@ -192,8 +193,10 @@ def recipe_show(recipe: RecipeName, overrides: Overrides = None) -> None:
 def recipe_check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Say every mistake of a recipe, without running it."""
     from vltk.recipe import load
+    from vltk.train.check import check_stages
 
     checked = load(recipe, overrides or [])
+    check_stages(checked)
     typer.echo(f"{checked.path}: no mistakes; stages: {', '.join(checked.stages)}")
 
 

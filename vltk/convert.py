@@ -26,7 +26,7 @@ from vltk.models.hf.folder import read_config, read_normalisation, read_tokens, 
 from vltk.models.weights import Link, Weights, read_folder, to_ours, to_theirs, write_file
 from vltk.parts import Choice, choose
 from vltk.recipe import ImageOptions, Stage, TokenizerOptions, plain
-from vltk.run import RUNS, RunFolder, find, load_stage, mismatches, read_weights
+from vltk.run import RUNS, RunFolder, find, helper_folders, helper_spec, load_stage, mismatches, read_weights
 
 FORMATS: tuple[Any, ...] = (flava, clip)
 KINDS = ("hf", "weights")
@@ -131,10 +131,9 @@ def _write_weights(source: RunFolder, stage: Stage, weights: Weights, step: int,
 
 def _codebook(source: RunFolder, options: dict[str, Any]) -> Weights:
     """The encoder of the run's codebook under their names, and its config into `options`; nothing where it has none."""
-    frozen = source.facts().get("frozen", {})
-    if "codes" not in frozen:
+    codes = helper_folders(source).get("codes")
+    if codes is None:
         return {}
-    codes = find(frozen["codes"])
     choice = load_stage(codes).model
     try:
         options["image_codebook_config"] = dvae.config(choice)
@@ -196,7 +195,8 @@ def _write_run(part: Path, home: Path, stage: Imported, about: dict[str, Any], o
         digest = hashlib.file_digest(written, "sha256").hexdigest()
     folder.note(
         status="finished", identity={"imported": about["architecture"], "weights": digest}, imported=about, order=order,
-        frozen={name: str(path.resolve()) for name, path in stage.frozen.items()},
+        home=str((home / stage.name).resolve()),
+        frozen={name: helper_spec(RunFolder(home / stage.name), RunFolder(run)) for name, run in stage.frozen.items()},
         vltk=__version__, step=0, weights_step=0,
     )  # fmt: skip
     folder.recipe.write_text(yaml.safe_dump(plain(_recipe(stage, home, about["folder"])), sort_keys=False))

@@ -10,15 +10,17 @@ import torch
 import torch.distributed as torch_dist
 from torch import Tensor
 
+TIMEOUT = timedelta(hours=2)  # the others wait so long for the main process, which evaluates alone
+
 
 def start() -> None:
-    """Joins the process group that torchrun, DeepSpeed's launcher or SLURM described in the environment, if any."""
+    """Joins the process group that the launcher described in torchrun's variables, if any (see `launch.adopt`)."""
     if torch_dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank())
+        torch.cuda.set_device(device())
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    torch_dist.init_process_group(backend, timeout=timedelta(minutes=10))
+    torch_dist.init_process_group(backend, timeout=TIMEOUT)
 
 
 def stop() -> None:
@@ -45,7 +47,10 @@ def is_main() -> bool:
 
 
 def device() -> torch.device:
-    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    """This rank's GPU, among those that it sees: srun may show each task its own alone."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank() % torch.cuda.device_count())
 
 
 def barrier() -> None:

@@ -12,13 +12,18 @@ from typing import Any
 
 from vltk.recipe import Stage
 
-# How fast, how often written, on how many devices: these leave the result alone (up to rounding).
+# How fast, how often written, on how many devices: these leave the result alone (up to rounding). So does evaluation,
+# unless it decides which weights are kept.
 WITHOUT_EFFECT = ("checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate")
 
 
 def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:
     """`data`: digest of each data set's manifest; `sources`: digest of the weights of each run it starts from."""
-    keys = {key: value for key, value in stage.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
+    said = stage.model_dump(mode="json")
+    keys = {key: value for key, value in said.items() if key not in WITHOUT_EFFECT}
+    if best := stage.evaluate.best:
+        task = best.partition(" ")[0]
+        keys["evaluate"] = said["evaluate"] | {"tasks": {task: said["evaluate"]["tasks"][task]}}
     return {"recipe": keys, "data": dict(data), "sources": dict(sources)}
 
 

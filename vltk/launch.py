@@ -1,18 +1,61 @@
-"""One process a GPU through torchrun's own launcher, with exit codes kept and no traceback of the launcher."""
+"""One process a GPU: started here through torchrun's own launcher, or by srun or mpirun, whose ranks are taken over."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import uuid
 
 from vltk.errors import VltkError
 
+# what a task of srun (not a batch script) and one of mpirun is told: tasks, this task, this task on its node
+TOLD = (
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+)
+PORTS = range(20_000, 40_000)
+
+
+def adopt() -> None:
+    """Says in torchrun's variables what srun or mpirun said in theirs, where one of them started several tasks.
+
+    Raises VltkError where the node of the first task is not known.
+    """
+    if "WORLD_SIZE" in os.environ:
+        return
+    for names in TOLD:
+        if int(os.environ.get(names[0], "1")) > 1 and names[1] in os.environ:
+            found = zip(("WORLD_SIZE", "RANK", "LOCAL_RANK"), names, strict=True)
+            told = {ours: os.environ[theirs] for ours, theirs in found}
+            if "MASTER_ADDR" not in os.environ:
+                os.environ["MASTER_ADDR"] = _first_node()
+            os.environ.setdefault("MASTER_PORT", str(PORTS[int(os.environ.get("SLURM_JOB_ID", "9500")) % len(PORTS)]))
+            os.environ.update(told)
+            return
+
+
+def _first_node() -> str:
+    """The name of the node where task 0 runs."""
+    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
+    if nodes and not set(nodes) & set("[,"):
+        return nodes
+    if nodes and shutil.which("scontrol"):
+        shown = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False)
+        if shown.returncode == 0 and shown.stdout.split():
+            return shown.stdout.split()[0]
+    if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == os.environ.get("OMPI_COMM_WORLD_SIZE", ""):
+        return "localhost"
+    raise VltkError(
+        "this is one of several tasks on several nodes, and the node of the first one is not known here: "
+        "set MASTER_ADDR to its name before srun or mpirun"
+    )
+
 
 def processes(asked: int | None) -> int:
     """How many processes this command should become: 1 where a launcher (torchrun, srun, mpirun) has started it."""
-    tasks = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
-    if asked == 1 or any(int(task) > 1 for task in tasks):
+    if asked == 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return 1
     import torch
 

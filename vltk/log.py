@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -43,24 +44,35 @@ class JsonLines:
 
     def write(self, row: Mapping[str, Any]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drops all other rows, and a half-written last line: a resumed run writes them again."""
+        """Drops all other rows, and a half-written last line: a resumed run writes them again.
+
+        In place and under a lock, as another process may be about to add rows. What is dropped is mostly the end of
+        the file, which is then cut off in one go.
+        """
         if not self.path.exists():
             return
-        lines = self.path.read_text().splitlines()
-        kept = [line for line in lines if (row := _row(line)) is not None and wanted(row)]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(line + "\n" for line in kept))
-        part.replace(self.path)
+        with self.path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            before = file.read()
+            lines = before.splitlines(keepends=True)
+            after = b"".join(line for line in lines if (row := _row(line)) is not None and wanted(row))
+            if not before.startswith(after):
+                file.seek(0)
+                file.write(after)
+                file.flush()
+            file.truncate(len(after))
 
 
-def _row(line: str) -> dict[str, Any] | None:
+def _row(line: bytes) -> dict[str, Any] | None:
     """None for a line that was cut short."""
+    if not line.endswith(b"\n"):
+        return None
     try:
         row: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError:
+    except ValueError:  # no JSON, or no UTF-8
         return None
     return row
 

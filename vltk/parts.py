@@ -37,6 +37,14 @@ FOLDERS = (  # that hold parts
 GLANCE = {"glance": True}  # validation context: check the names of parts, import none
 
 
+class Unfit(RecipeError):
+    """Options that do not fit together, each problem with its key below `inside`, the part that they belong to."""
+
+    def __init__(self, problems: list[str], inside: Choice) -> None:
+        super().__init__(problems)
+        self.inside = inside
+
+
 class Choice(Strict):
     """One part chosen by a recipe with its options: `{part: itc, temperature: 0.1}`."""
 
@@ -47,7 +55,7 @@ class Choice(Strict):
     def build(self, **provided: Any) -> Any:
         """The part itself: positional arguments by name from `provided`, the options as keywords.
 
-        Raises RecipeError where the part needs something that is not provided.
+        Raises RecipeError where the part needs something that is not provided, or where options do not fit together.
         """
         if self.made_from is None:
             raise VltkError(f"'{self.part}' was only glanced at; load the recipe to build it")
@@ -60,7 +68,12 @@ class Choice(Strict):
             )
         given = {p.name: provided[p.name] for p in asked if p.name in provided}
         options = {key: getattr(self, key) for key in type(self).model_fields if key != "part"}
-        return self.made_from(**given, **options)
+        try:
+            return self.made_from(**given, **options)
+        except RecipeError as error:
+            inside = error.inside if isinstance(error, Unfit) else self
+            key = next((f"{key}." for key, value in options.items() if value is inside), "")
+            raise Unfit([f"{key}{problem}" for problem in error.problems], self) from None
 
 
 class From:
@@ -222,7 +235,7 @@ def _read(folders: tuple[str, ...], value: Any, default: str | None, context: An
         raise PydanticCustomError("part", "should be the name of a part, or {part: name, ...}")
     name = value.get("part") or default
     if not isinstance(name, str):
-        raise PydanticCustomError("unknown_part", f"needs `part: name`{_exist(folders)}")
+        raise PydanticCustomError("no_part", f"needs `part: name`{_exist(folders)}")
     home = next((folder for folder in folders if name in names(folder)), None)
     if home is None:
         raise PydanticCustomError("unknown_part", _no_part(folders, name))

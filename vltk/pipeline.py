@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import evaluator
 from vltk.identity import changes, digest, identity
-from vltk.log import say
+from vltk.log import is_quiet, say
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
-from vltk.run import FACTS_FILE, RUNS, RunFolder, find
+from vltk.run import FACTS_FILE, RUNS, RunFolder, checkpoint_at, helper_spec
+from vltk.train.check import check_stages
 from vltk.train.loop import train as train_stage
 from vltk.train.setup import build
 from vltk.train.signals import Stopped
+from vltk.train.sources import named, source, steps_wanted
 from vltk.train.together import on_main
 
 
@@ -35,8 +37,11 @@ def train(recipe: Recipe, redo: bool = False) -> None:
     redo: throws away stages that were made by another recipe. Raises Missing, RecipeError, VltkError, Stopped.
     """
     require_data(recipe)
+    _require_runs(recipe)
+    mistake = None if is_quiet() else _mistake(recipe)
     dist.start()
     try:
+        on_main(partial(_refuse, mistake))
         for order, (name, stage) in enumerate(recipe.stages.items()):
             folder = RunFolder(RUNS / recipe.name / name)
             with ExitStack() as held:
@@ -48,43 +53,81 @@ def train(recipe: Recipe, redo: bool = False) -> None:
         _report(recipe.name)
 
 
+def _require_runs(recipe: Recipe) -> None:
+    """Raises Missing where a stage starts from a run that is not there and that no stage of the recipe makes."""
+    for value in sorted({value for stage in recipe.stages.values() for value in named(stage)}):
+        source(recipe, value)
+
+
+def _mistake(recipe: Recipe) -> VltkError | None:
+    """What is wrong; looked for before the processes meet, as a rehearsal is done by one alone."""
+    try:
+        check_stages(recipe)
+    except VltkError as error:
+        return error
+    return None
+
+
+def _refuse(mistake: VltkError | None) -> None:
+    if mistake is not None:
+        raise mistake
+
+
 def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order: int, redo: bool) -> None:
-    sources = {value: _source(recipe, value) for value in [*stage.init.values(), *stage.frozen.values()]}
+    sources = {value: source(recipe, value) for value in named(stage)}
     facts = identity(stage, _data_digests(stage), _source_digests(sources))
     status = _status(folder, facts, redo)
     if status == "finished":
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
     on_main(lambda: _open(recipe, folder, stage, facts, order, sources))
-    setup = build(f"{recipe.name}/{name}", stage, folder, sources)
+    tasks = stage.evaluate.tasks
     try:
-        train_stage(setup, evaluator(stage.evaluate.tasks) if stage.evaluate.tasks else None)
+        score = evaluator(tasks, path=folder.path / "results.jsonl") if tasks else None
+        train_stage(build(f"{recipe.name}/{name}", stage, folder, sources, steps_wanted(recipe, name)), score)
     except Stopped:
         if dist.is_main():
             folder.note(status="stopped")
             say(f"{name}: stopped and saved; the same command goes on from here")
         raise
+    except Exception as error:
+        _note_failure(folder, error)
+        raise
 
 
-def _source(recipe: Recipe, value: str) -> Path:
-    return RUNS / recipe.name / value if value in recipe.stages else find(value).path
+def _note_failure(folder: RunFolder, error: Exception) -> None:
+    """The first line of the error into run.json; on a full disk the error itself is what the user has to see."""
+    if dist.is_main():
+        with suppress(OSError):
+            folder.note(status="failed", error=(str(error) or type(error).__name__).splitlines()[0])
 
 
 def _data_digests(stage: Stage) -> dict[str, str]:
-    """Of the data sets that are trained on, and of the vocabulary."""
+    """Of the data sets that are trained on or that decide which weights are best, and of the vocabulary."""
     found = {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
+    if best := stage.evaluate.best:
+        judge = stage.evaluate.tasks[best.partition(" ")[0]].build()
+        found |= {name: open_dataset(name).digest for name in judge.data_sets}
     if stage.tokenizer:
         found[stage.tokenizer.vocab] = digest({"tokens": load_tokenizer(stage.tokenizer).tokens})
     return found
 
 
-def _source_digests(sources: Mapping[str, Path]) -> dict[str, str]:
+def _source_digests(sources: Mapping[str, RunFolder]) -> dict[str, str]:
+    """Of finished runs, and of single checkpoints of any."""
     found = {}
-    for value, path in sources.items():
-        facts = RunFolder(path).facts()
-        if facts.get("status") != "finished":
-            raise VltkError(f"{path} is not finished, so nothing can start from it; finish it first")
-        found[value] = digest(facts["identity"])
+    for value, run in sources.items():
+        facts = run.facts()
+        if run.step is not None:
+            checkpoint_at(run, run.step)
+            found[value] = digest(facts["identity"] | {"step": run.step})
+        elif facts.get("status") == "finished":
+            found[value] = digest(facts["identity"])
+        else:
+            raise VltkError(
+                f"{run.path} is not finished, so nothing can start from it: finish it first, or name one of its "
+                f"checkpoints with {value}@STEP"
+            )
     return found
 
 
@@ -115,16 +158,18 @@ def _empty(folder: RunFolder) -> None:
 
 
 def _open(
-    recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Path]
+    recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, RunFolder]
 ) -> None:
     """Writes what makes the folder explain itself."""
     folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     if stage.tokenizer:
         shutil.copyfile(load_tokenizer(stage.tokenizer).vocab, folder.vocabulary)
-    frozen = {helper: str(sources[source].resolve()) for helper, source in stage.frozen.items()}
+    frozen = {helper: helper_spec(folder, sources[value]) for helper, value in stage.frozen.items()}
     step = folder.facts().get("step", 0)
-    facts_of_run = {"identity": facts, "order": order, "frozen": frozen, "recipe": str(recipe.path), "step": step}
-    folder.note(status="running", vltk=__version__, hardware=hardware(), **facts_of_run)
+    folder.note(
+        status="running", error=None, vltk=__version__, hardware=hardware(), identity=facts, order=order,
+        home=str(folder.path.resolve()), frozen=frozen, recipe=str(recipe.path), step=step,
+    )  # fmt: skip
 
 
 def hardware() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from vltk.errors import RecipeError
 from vltk.parts import GLANCE, Choice
-from vltk.recipe_files import Loc, Reader, Tree, available, headline, locate, shown
+from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_whole, locate, shown
 from vltk.recipe_layers import Layers, check_entries, parse, split
 from vltk.recipe_schema import (
     Checkpoints,
@@ -44,10 +44,15 @@ __all__ = [
     "describe",
     "glance",
     "headline",
+    "is_whole",
     "load",
     "load_resolved",
     "plain",
+    "worded",
 ]
+
+
+Found = dict[tuple[str, str, str], list[str]]  # mistakes: origin, key, what is wrong -> the stages that have it
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Recipe:
     stages: dict[str, Stage]
     origins: dict[Loc, str]
     trees: dict[str, Tree]
+
+    def origin(self, stage: str, loc: Loc) -> str:
+        """Where a value of a stage was written; of a default, where what it belongs to was."""
+        places = (("stages", stage, *loc[:length]) for length in range(len(loc), 0, -1))
+        return next((self.origins[place] for place in places if place in self.origins), shown(self.path))
 
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain data, defaults included."""
@@ -118,7 +128,7 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
 def _validate(layers: Layers, context: Any) -> dict[str, Stage]:
     """Every stage against the schema; raises with all mistakes, each once."""
     made: dict[str, Stage] = {}
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: Found = {}
     for name, tree in layers.stages.items():
         try:
             made[name] = Stage.model_validate(tree.plain(), context=context)
@@ -127,12 +137,23 @@ def _validate(layers: Layers, context: Any) -> dict[str, Stage]:
                 done, place = tree.reach(loc)
                 keys = done if done and not text.startswith("required") else loc
                 found.setdefault((place.origin, ".".join(map(str, keys)), text), []).append(name)
-    for (origin, key, text), stages in found.items():
-        shared = len(stages) > 1 or len(layers.stages) == 1 or origin in layers.everywhere
-        layers.problems.append(f"{origin}: {key if shared else f'stages.{stages[0]}.{key}'}: {text}")
+    everywhere = {origin for origin, _, _ in found if len(layers.stages) == 1 or origin in layers.everywhere}
+    layers.problems += worded(found, everywhere)
     if layers.problems:
         raise RecipeError(sorted(layers.problems, key=_place))
     return made
+
+
+def worded(found: Found, everywhere: Collection[str] = ()) -> list[str]:
+    """`origin: key: what`, sorted by origin; the key names its stage unless several share the mistake.
+
+    everywhere: origins at which no stage needs to be named.
+    """
+    lines = []
+    for (origin, key, text), stages in found.items():
+        shared = len(stages) > 1 or origin in everywhere
+        lines.append(f"{origin}: {key if shared else f'stages.{stages[0]}.{key}'}: {text}")
+    return sorted(lines, key=_place)
 
 
 def _place(problem: str) -> tuple[str, int]:
@@ -146,7 +167,7 @@ def _lacking(tree: Tree, context: Any) -> set[str]:
     try:
         Stage.model_validate(tree.plain(), context=context)
     except ValidationError as error:
-        kinds = ("unknown_key", "unknown_part", "missing")
+        kinds = ("unknown_key", "unknown_part", "no_part", "missing")
         return {f"{item['type']} {item['loc']}" for item in error.errors() if item["type"] in kinds}
     return set()
 

@@ -234,6 +234,15 @@ def headline(path: Path) -> str:
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
+def is_whole(path: Path) -> bool:
+    """Whether the file is a recipe of its own: it names a model or stages. Others are there to be included."""
+    tree = Reader().file(path)
+    model = tree.child("model")
+    return tree.child("stages") is not None or (
+        model is not None and (isinstance(model.value, str) or model.child("part") is not None)
+    )
+
+
 def shown(path: Path) -> str:
     """The path as messages show it: from the current folder where it lies below."""
     full, here = path.resolve(), Path.cwd().resolve()

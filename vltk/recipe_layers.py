@@ -108,8 +108,10 @@ def check_entries(stages: dict[str, Tree]) -> Iterator[str]:
             if tree.value is None and not tree.over and is_entry(loc):
                 yield f"{where}: null takes out an inherited entry, and there is none; without options, write {{}}"
             elif len(loc) == 2 and loc[0] in ("init", "frozen") and isinstance(tree.value, str):
-                word = tree.value.partition("@")[0]
-                if not set(word) & {"/", "."} and word not in earlier:
+                word, at, step = tree.value.partition("@")
+                if at and not set(word) & {"/", "."} and not step.isdecimal():
+                    yield f"{where}: what follows @ is a step, a number; given: {short(step)}"
+                elif not set(word) & {"/", "."} and word not in earlier:
                     late = "comes later" if word in stages else "does not exist"
                     yield f"{where}: stage '{word}' {late}{suggest(word, earlier)}; a run is a path: runs/{word}"
         earlier.append(name)

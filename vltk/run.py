@@ -64,8 +64,9 @@ class RunFolder:
         return facts
 
     def note(self, **facts: Any) -> None:
-        """Adds to run.json, atomically."""
-        text = json.dumps(self.facts() | facts, indent=1)
+        """Adds to run.json, atomically; None takes a fact out."""
+        kept = {name: fact for name, fact in (self.facts() | facts).items() if fact is not None}
+        text = json.dumps(kept, indent=1, allow_nan=False)
         part = self.path / (FACTS_FILE + ".part")
         part.write_text(text + "\n")
         part.replace(self.path / FACTS_FILE)
@@ -104,16 +105,23 @@ class Trained:
 
 def find(spec: str | Path) -> RunFolder:
     """A folder from `PATH`, `NAME` (its last stage) or `NAME/STAGE`, each with an optional `@STEP`."""
-    text, _, step = str(spec).partition("@")
-    if step and not step.isdigit():
-        raise VltkError(f"{spec}: what follows @ is a step, a number; given: {step}")
+    text, step = split_step(spec)
     for path in (Path(text), RUNS / text):
         stages = stage_folders(path)
         if stages:
-            return RunFolder(stages[-1], int(step) if step else None)
+            return RunFolder(stages[-1], step)
+    word = Path(text).name.rpartition("@")
+    if word[1]:
+        raise VltkError(f"{spec}: what follows @ is a step, a number; given: {word[2]}")
     raise Missing(
         f"no run '{text}' here; have: {', '.join(existing()) or 'none'}", [(f"the run {text}", "vltk train RECIPE")]
     )
+
+
+def split_step(spec: str | Path) -> tuple[str, int | None]:
+    """`runs/me@lab/NAME@100` -> `runs/me@lab/NAME`, 100; no step where no number stands behind the last @."""
+    text, _, step = str(spec).rpartition("@")
+    return (text, int(step)) if text and step.isdecimal() else (str(spec), None)
 
 
 def stage_folders(path: Path) -> list[Path]:
@@ -137,19 +145,40 @@ def load_stage(folder: RunFolder) -> Stage:
     return load_resolved(folder.recipe)
 
 
-def load(spec: str | Path, helpers: bool = True) -> Trained:
+def load(spec: str | Path | RunFolder, helpers: bool = True) -> Trained:
     """The model of a run in evaluation mode: its final (or best) weights, or those of its newest good checkpoint."""
     from vltk.data.text import load_tokenizer
 
-    folder = find(spec)
+    folder = spec if isinstance(spec, RunFolder) else find(spec)
     stage = load_stage(folder)
     weights, step = read_weights(folder)
     model = stage.model.build()
     take_weights(model, weights, f"the weights of {folder.path}")
     tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
-    frozen = folder.facts().get("frozen", {}) if helpers else {}
-    beside = {name: load(path, helpers=False).model for name, path in frozen.items()}
+    frozen = helper_folders(folder) if helpers else {}
+    beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
     return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
+
+
+def helper_folders(folder: RunFolder) -> dict[str, RunFolder]:
+    """The frozen helpers that a run was trained with, by name; Missing where one is not there any more.
+
+    They are looked for beside the run as it lies now, then beside the place where it was trained.
+    """
+    facts = folder.facts()
+    homes = [folder.path, Path(facts.get("home", folder.path))]
+    found = {}
+    for name, spec in facts.get("frozen", {}).items():
+        places = [os.path.normpath(home / spec) for home in homes]
+        found[name] = find(next((place for place in places if stage_folders(Path(split_step(place)[0]))), places[0]))
+    return found
+
+
+def helper_spec(folder: RunFolder, helper: RunFolder) -> str:
+    """How run.json names a helper: from the run's own folder where both lie in one, so that they move together."""
+    own, other = folder.path.resolve(), helper.path.resolve()
+    near = other.is_relative_to(own.parent)
+    return (os.path.relpath(other, own) if near else str(other)) + ("" if helper.step is None else f"@{helper.step}")
 
 
 def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
@@ -161,10 +190,7 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
     if folder.step is None and folder.weights.exists():
         return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
     if folder.step is not None:
-        path = folder.checkpoints / f"step-{folder.step:08d}"
-        if not path.exists():
-            have = ", ".join(sorted(p.name for p in folder.checkpoints.glob("step-*"))) or "none"
-            raise VltkError(f"{folder.name} has no checkpoint of step {folder.step}; have: {have}")
+        path = checkpoint_at(folder, folder.step)
     else:
         found = checkpoint.newest_good(folder.checkpoints)
         if found is None:
@@ -175,6 +201,15 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
     tensors, facts = checkpoint.load(path)
     model = {name.removeprefix("model."): t for name, t in tensors["weights"].items() if name.startswith("model.")}
     return model, int(facts["step"])
+
+
+def checkpoint_at(folder: RunFolder, step: int) -> Path:
+    """The checkpoint of that step; VltkError says which there are."""
+    path = folder.checkpoints / f"step-{step:08d}"
+    if not path.exists():
+        have = ", ".join(sorted(p.name for p in folder.checkpoints.glob("step-*"))) or "none"
+        raise VltkError(f"{folder.name} has no checkpoint of step {step}; have: {have}")
+    return path
 
 
 def take_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:

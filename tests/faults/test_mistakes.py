@@ -90,14 +90,13 @@ def test_init_from_another_architecture(home: Path, capsys: pytest.CaptureFixtur
     assert call("train", "toy.yaml", DEBUG) == 0
     options = ["train", "toy.yaml", DEBUG, "name=wide", "stages.first=null", "stages.second.init.image=runs/toy/first"]
     capsys.readouterr()
-    assert call(*options, "model.image.mlp=48") == 1
-    said = capsys.readouterr().err
-    assert "init.image: the weights of runs/toy/first do not fit" in said
+    code, said = refused(capsys, *options, "model.image.mlp=48")
+    assert code == 2 and "init.image: the weights of runs/toy/first do not fit" in said
     assert "shape (32, 16) given, the model wants (48, 16)" in said
-    assert call(*options, "model.image.depth=3", "--redo") == 1
-    assert "missing, the model wants" in capsys.readouterr().err
-    assert call(*options, "stages.second.init={vision: runs/toy/first}", "--redo") == 2
-    assert "init.vision: the model has no part 'vision'; have: " in capsys.readouterr().err
+    code, said = refused(capsys, *options, "model.image.depth=3")
+    assert code == 2 and "missing, the model wants" in said
+    code, said = refused(capsys, *options, "stages.second.init={vision: runs/toy/first}")
+    assert code == 2 and "init.vision: the model has no part 'vision'; have: " in said
 
 
 def test_weights_of_another_architecture(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,23 +110,19 @@ def test_weights_of_another_architecture(home: Path, capsys: pytest.CaptureFixtu
     assert "of another architecture" in said and "not in the model, given (" in said
 
 
-def test_a_vocabulary_larger_than_the_model(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "clip-tiny", DEBUG, "model.text.vocab=100") == 2
-    said = capsys.readouterr().err
-    assert "model.text.vocab: 100 given" in said and "set model.text.vocab=352" in said
-
-
-def test_an_image_size_that_the_model_does_not_take(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "clip-tiny", DEBUG, "image.size=48") == 2
-    assert "image.size: 48 given, but model.image.image_size is 32" in capsys.readouterr().err
-
-
-def test_a_metric_that_no_task_has(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "clip-tiny", DEBUG, "evaluate.best=dev R@7") == 1
-    assert "evaluate.best: task dev has no metric 'R@7'; have: image_to_text R@1" in capsys.readouterr().err
-
-
-def test_starting_from_what_is_not_finished(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toy(home)
-    assert call("train", "toy.yaml", DEBUG, "stages.second.init.image=runs/none/first") == 3
-    assert "no run 'runs/none/first' here" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("model.text.vocab=100", "model.text.vocab: 100 given, but the vocabulary shapes/vocab.txt has 352"),
+        ("image.size=48", "command line 'image.size=48': image.size: 48 given, but model.image.image_size is 32"),
+        ("streams.pairs.data=[shapes/text]", "the data set 'shapes/text' has samples without image"),
+        ("streams.pairs.objectives.itm={}", "streams.pairs.objectives.itm: cannot be computed with the model clip"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_trains(
+    option: str, message: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `vltk recipe check`, and by `vltk train` with nothing written."""
+    for command in (["recipe", "check"], ["train"]):
+        code, said = refused(capsys, *command, "clip-tiny", DEBUG, option)
+        assert code == 2 and message in said

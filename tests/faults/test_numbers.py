@@ -12,6 +12,7 @@ from tests.harness import DEBUG, call, facts, losses
 
 TEXT = ["train", "flava-tiny", DEBUG, "stages.codes=null", "stages.image=null", "stages.joint=null", "steps=4"]
 JOINT = ["train", "flava-tiny", DEBUG, "name=poisoned"]
+PAIRS = "stages.joint.streams.contrast=null"
 
 
 def test_a_learning_rate_that_is_far_too_high(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +36,7 @@ def test_weights_that_are_no_number(home: Path, capsys: pytest.CaptureFixture[st
     name = next(name for name in weights if name.startswith("image.") and name.endswith("norm.weight"))
     save_file(weights | {name: torch.full_like(weights[name], float("nan"))}, path)
     capsys.readouterr()
-    assert call(*JOINT) == 1
+    assert call(*JOINT, PAIRS) == 1
     said = capsys.readouterr().err
     assert "poisoned/joint, step 0, stream pairs: the loss of itc, itm, mmm_image, mmm_text is not a" in said
     assert "no checkpoint was written yet" in said

@@ -79,6 +79,15 @@ def test_a_mistake_in_two_processes_ends_both(home: Path) -> None:
     assert "seed: was 0, is 1" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_parts_that_do_not_fit_end_both(home: Path) -> None:
+    """Said once, by the first; the launcher would end it if the other left before."""
+    mistake = "streams.pairs.objectives.itm={}"
+    done = vltk_process("train", "clip-tiny", DEBUG, "name=two", mistake, "--gpus", "2", timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("objectives.itm: cannot be computed with the model clip") == 1
+    assert "Traceback" not in done.stderr and not (home / "runs").exists()
+
+
 def test_what_only_the_first_process_sees_ends_both(home: Path) -> None:
     with RunFolder(Path("runs/two/train")).locked():
         done = vltk_process("train", "clip-tiny", DEBUG, "name=two", "--gpus", "2", timeout=60)

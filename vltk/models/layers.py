@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vltk.errors import RecipeError
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,7 +46,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} does not divide into {heads} heads")
+            raise RecipeError(f"heads: {heads} given, into which the width {width} does not divide")
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vltk import checkpoint, dist
 from vltk.errors import VltkError
 from vltk.log import JsonLines, Monitor, say
 from vltk.run import Trained
+from vltk.train import best
 from vltk.train.accumulate import Record, run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device
@@ -28,28 +30,34 @@ Evaluator = Callable[[Trained], Rows]
 def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
     """Trains from the newest good checkpoint to the last step, and writes the final weights.
 
+    What is due after a step happens in this order: log, save, stop, evaluate. A checkpoint closes the window that is
+    logged and knows nothing of the evaluation behind it, so a run that goes on from there begins with that evaluation.
+    evaluator: scores the model, and writes down what it found.
     Raises Stopped after Ctrl-C or SIGTERM, once the state is saved; VltkError when a loss is no longer finite.
     """
     stage, engine = setup.stage, setup.engine
     recorder, metrics = Recorder(setup.seconds), JsonLines(setup.folder.path / "metrics.jsonl")
     with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor:
+        if setup.first:
+            _evaluate(setup, evaluator, setup.first)
         for step, stream, batches in setup.loader:
             lr = learning_rate(stage.optimizer, step, stage.steps)
             inputs = [on_device(batch.tensors, engine.device) for batch in batches]
             record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
+            _check_losses(setup, record, step, stream)
             norm = engine.step(lr, stream)
-            _check_finite(setup, record, norm, step, stream)
+            _check_norm(setup, norm, step, stream)
             done = step + 1
             recorder.add(stream, record, stage.streams[stream].batch_size, norm)
             stop = signals.asked()
-            if done % stage.log_every == 0 or done == stage.steps or stop:
+            save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
+            if save or done % stage.log_every == 0:
                 _log(setup, recorder, metrics, monitor, done, lr)
-            if evaluator and _due(stage.evaluate.every, done, stage.steps):
-                _evaluate(setup, evaluator, done)
-            if stop or _due(stage.checkpoint.every, done, stage.steps):
+            if save:
                 _save(setup, recorder, done)
             if stop:
                 raise Stopped(stop)
+            _evaluate(setup, evaluator, done)
     write_final(setup)
 
 
@@ -65,34 +73,52 @@ def _log(setup: Setup, recorder: Recorder, metrics: JsonLines, monitor: Monitor,
             monitor.show(row, pace * (setup.stage.steps - done))
 
 
-def _evaluate(setup: Setup, evaluator: Evaluator, done: int) -> None:
-    with setup.engine.gathered():
-        on_main(lambda: _score(setup, evaluator, done))
+def _evaluate(setup: Setup, evaluator: Evaluator | None, done: int) -> None:
+    """Where it is due."""
+    if evaluator and _due(setup.stage.evaluate.every, done, setup.stage.steps):
+        with setup.engine.gathered():
+            on_main(lambda: _score(setup, evaluator, done))
 
 
 def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
     rows = evaluator(setup.trained(done))
     for row in rows:
         say(f"{setup.name} {done}  {row['task']}: {row['metric']} {row['value']:.4f}  n {row['n']}")
-    setup.results.extend(rows)
     keep_best(setup, rows, done)
 
 
 def _save(setup: Setup, recorder: Recorder, done: int) -> None:
     state = setup.engine.state()
     facts = {"step": done, "seconds": recorder.seconds, "best": setup.best}
-    on_main(lambda: checkpoint.save(setup.folder.checkpoints, done, state, facts, setup.stage.checkpoint.keep))
-    on_main(lambda: setup.folder.note(step=done))
+    on_main(lambda: _write(setup, done, state, facts))
 
 
-def _check_finite(setup: Setup, record: Record, norm: float, step: int, stream: str) -> None:
-    if math.isfinite(norm):
-        return
-    bad = [name for name, loss in record.losses.items() if not torch.isfinite(dist.sum_over_ranks(loss))]
-    what = f"the loss of {', '.join(bad)} is" if bad else "the losses are finite, but their gradient is"
+def _write(setup: Setup, done: int, state: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
+    folder, keep = setup.folder, setup.stage.checkpoint.keep
+    checkpoint.save(folder.checkpoints, done, state, facts, keep, setup.wanted)
+    best.tidy(folder.path, oldest=checkpoint.steps(folder.checkpoints)[:keep][-1])
+    folder.note(step=done)
+
+
+def _check_losses(setup: Setup, record: Record, step: int, stream: str) -> None:
+    """Before the optimizer changes anything."""
+    names = list(record.losses)
+    whole = dist.sum_over_ranks(torch.stack([record.losses[name].float() for name in names]))
+    finite = whole.isfinite().tolist()
+    if not all(finite):
+        bad = ", ".join(name for name, good in zip(names, finite, strict=True) if not good)
+        raise _not_finite(setup, step, stream, f"the loss of {bad} is")
+
+
+def _check_norm(setup: Setup, norm: float, step: int, stream: str) -> None:
+    if not math.isfinite(norm):
+        raise _not_finite(setup, step, stream, "the losses are finite, but their gradient is")
+
+
+def _not_finite(setup: Setup, step: int, stream: str, what: str) -> VltkError:
     newest = checkpoint.newest_good(setup.folder.checkpoints)
     kept = f"the checkpoint of step {newest.step} is kept" if newest else "no checkpoint was written yet"
-    raise VltkError(
+    return VltkError(
         f"{setup.name}, step {step}, stream {stream}: {what} not a finite number; {kept}. "
         "Lower optimizer.lr, lengthen optimizer.warmup, or set precision=fp32, under another name (name=OTHER) or with "
         "--redo; the same command would end here again"

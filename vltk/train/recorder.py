@@ -80,7 +80,7 @@ def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
         "stream": stream,
         "losses": means,
         "total": sum(means.values()),
-        "metrics": {name: value for name, value in metrics.items() if not math.isnan(value)},
+        "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "grad_norm": sums.norm,
     }
 

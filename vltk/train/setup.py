@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +16,11 @@ from vltk.data.mixture import Mixture
 from vltk.data.pixels import PixelCache
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
-from vltk.errors import RecipeError, VltkError
+from vltk.errors import VltkError
 from vltk.log import JsonLines, say, warn
 from vltk.recipe import Stage
-from vltk.run import RunFolder, Trained, find, load, mismatches, part_of, read_weights
-from vltk.train import optim
+from vltk.run import RunFolder, Trained, load, mismatches, part_of, read_weights
+from vltk.train import best, optim
 from vltk.train.accumulate import set_noise
 from vltk.train.pretraining import Pretraining
 from vltk.train.together import on_main
@@ -42,10 +41,7 @@ class Setup:
     first: int = 0
     seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def results(self) -> Results:
-        return Results(self.folder.path / "results.jsonl")
+    wanted: Collection[int] = ()  # steps whose checkpoints others start from
 
     def trained(self, step: int) -> Trained:
         """The model as it stands, for evaluators."""
@@ -53,19 +49,16 @@ class Setup:
         return Trained(model, self.tokenizer, self.stage.image, self.stage, self.folder.name, step, self.helpers)
 
 
-class Results(JsonLines):
-    """results.jsonl: one row a (task, metric)."""
+def build(
+    name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, RunFolder], wanted: Collection[int] = ()
+) -> Setup:
+    """The stage, ready to train from its newest good checkpoint. `sources`: the run of each value in init and frozen.
 
-    def extend(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            self.write(row)
-
-
-def build(name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Path]) -> Setup:
-    """The stage, ready to train from its newest good checkpoint. `sources`: folder of each name in init and frozen."""
+    The recipe has passed `check_stages`. wanted: steps whose checkpoints are written and kept whatever comes after.
+    """
     tokenizer = load_tokenizer(stage.tokenizer) if stage.tokenizer else None
     set_noise(stage.seed, -1, 0)
-    model = _model(stage, tokenizer)
+    model: nn.Module = stage.model.build()
     _start_from(model, stage, sources)
     helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
     pretraining = _pretraining(model, stage, helpers)
@@ -75,38 +68,30 @@ def build(name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Path
     for helper in helpers.values():
         helper.to(engine.device)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
-    first, facts = _resume(engine, folder, mixture)
+    first, facts = _resume(engine, stage, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
-    best = facts.get("best", {})
     return Setup(
-        name, stage, folder, pretraining, engine, loader, tokenizer, helpers, first, facts.get("seconds", 0.0), best
+        name=name,
+        stage=stage,
+        folder=folder,
+        pretraining=pretraining,
+        engine=engine,
+        loader=loader,
+        tokenizer=tokenizer,
+        helpers=helpers,
+        first=first,
+        seconds=facts.get("seconds", 0.0),
+        best=facts.get("best", {}),
+        wanted=wanted,
     )
 
 
-def _model(stage: Stage, tokenizer: Tokenizer | None) -> nn.Module:
-    model: nn.Module = stage.model.build()
-    text = getattr(model, "text", None)
-    if text is not None and tokenizer is not None and tokenizer.size > text.vocab:
-        raise RecipeError(
-            f"model.text.vocab: {text.vocab} given, but the vocabulary {stage.tokenizer and stage.tokenizer.vocab} has "
-            f"{tokenizer.size} entries; set model.text.vocab={tokenizer.size}"
-        )
-    image = getattr(model, "image", None)
-    if image is not None and image.image_size != stage.image.size:
-        raise RecipeError(f"image.size: {stage.image.size} given, but model.image.image_size is {image.image_size}")
-    return model
-
-
-def _start_from(model: nn.Module, stage: Stage, sources: Mapping[str, Path]) -> None:
+def _start_from(model: nn.Module, stage: Stage, sources: Mapping[str, RunFolder]) -> None:
     """Copies the parts that `init` names from other runs; every tensor of such a part must be there and fit."""
     for part, source in stage.init.items():
-        folder = find(sources[source])
+        folder = sources[source]
         weights = part_of(read_weights(folder)[0], part)
-        try:
-            module = model.get_submodule(part)
-        except AttributeError:
-            have = ", ".join(name for name, _ in model.named_children())
-            raise RecipeError(f"init.{part}: the model has no part '{part}'; have: {have}") from None
+        module = model.get_submodule(part)
         problems = mismatches(module.state_dict(), weights)
         if problems:
             lines = "\n  ".join(problems[:12])
@@ -183,7 +168,7 @@ def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -
     return DeepSpeed(pretraining, groups, stage.optimizer, stage.precision, stage.deepspeed)
 
 
-def _resume(engine: Any, folder: RunFolder, mixture: Mixture) -> tuple[int, dict[str, Any]]:
+def _resume(engine: Any, stage: Stage, folder: RunFolder, mixture: Mixture) -> tuple[int, dict[str, Any]]:
     """The step to go on from (0: the start) and what the checkpoint says."""
     found = checkpoint.newest_good(folder.checkpoints)
     first, facts = 0, dict[str, Any]()
@@ -194,14 +179,18 @@ def _resume(engine: Any, folder: RunFolder, mixture: Mixture) -> tuple[int, dict
         engine.load(tensors)
         first = int(facts["step"])
         say(f"going on from step {first} ({found.path})")
-    on_main(lambda: _forget(folder, first, mixture))
+    on_main(lambda: _forget(folder, stage, first, mixture))
     return first, facts
 
 
-def _forget(folder: RunFolder, first: int, mixture: Mixture) -> None:
-    """Drops what was written about steps that are trained again; bad samples count the steps of their own stream."""
-    for file in ("metrics.jsonl", "results.jsonl"):
-        JsonLines(folder.path / file).keep(lambda row: row["step"] <= first)
+def _forget(folder: RunFolder, stage: Stage, first: int, mixture: Mixture) -> None:
+    """Drops what was written about steps that are trained again, and about the evaluation behind the checkpoint, which
+    a run does again; bad samples count the steps of their own stream."""
+    own = stage.evaluate.tasks
+    best.drop(folder.path, first)
+    JsonLines(folder.path / "metrics.jsonl").keep(lambda row: row["step"] <= first)
+    results = JsonLines(folder.path / "results.jsonl")
+    results.keep(lambda row: row["step"] < first or (row["step"] == first and row["task"] not in own))
     JsonLines(folder.path / "bad_samples.jsonl").keep(lambda row: row["step"] < mixture.count(row["stream"], first))
 
 

@@ -10,26 +10,25 @@ from torch import Tensor
 
 from vltk.errors import VltkError
 from vltk.log import say
+from vltk.train import best
 from vltk.train.setup import Setup, model_weights
 from vltk.train.together import on_main
 
-BEST = "best.safetensors"
-
 
 def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
-    """Keeps the weights as they stand if the recipe's `evaluate.best` metric is the highest so far. Rank 0 only."""
-    best = setup.stage.evaluate.best
-    if best is None:
+    """Keeps the weights as they stand if the recipe's `evaluate.best` metric is the best so far. Rank 0 only."""
+    wanted = setup.stage.evaluate.best
+    if wanted is None:
         return
-    task, _, metric = best.partition(" ")
+    task, _, metric = wanted.partition(" ")
     value = next((row["value"] for row in rows if row["task"] == task and row["metric"] == metric), None)
     if value is None:
         have = ", ".join(sorted({row["metric"] for row in rows if row["task"] == task}))
         raise VltkError(f"evaluate.best: task {task} has no metric '{metric}'; have: {have}")
-    if value > setup.best.get("value", float("-inf")):
+    if best.improves(metric, value, setup.best.get("value")):
         setup.best = {"value": value, "step": step}
-        model = setup.pretraining.model
-        write({name: t.detach().float().cpu() for name, t in model.state_dict().items()}, setup.folder.path / BEST)
+        state = setup.pretraining.model.state_dict()
+        write({name: t.detach().float().cpu() for name, t in state.items()}, best.path_of(setup.folder.path, step))
 
 
 def write_final(setup: Setup) -> None:
@@ -42,13 +41,21 @@ def _finish(setup: Setup, last: dict[str, Tensor]) -> None:
     step = setup.stage.steps
     if setup.best:
         step = int(setup.best["step"])
-        part = setup.folder.weights.with_suffix(".part")
-        shutil.copyfile(setup.folder.path / BEST, part)
-        part.replace(setup.folder.weights)
+        _take(best.path_of(setup.folder.path, step), setup.folder.weights)
         say(f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}")
     else:
         write(last, setup.folder.weights)
     setup.folder.note(status="finished", weights_step=step)
+    best.drop(setup.folder.path)
+
+
+def _take(kept: Path, weights: Path) -> None:
+    """Copies the kept weights, as they are needed again if the run ends before it is noted as finished."""
+    if not kept.exists():
+        raise VltkError(f"{kept}, the best weights, are gone; put them back, or train again with --redo")
+    part = weights.with_suffix(".part")
+    shutil.copyfile(kept, part)
+    part.replace(weights)
 
 
 def write(weights: dict[str, Tensor], path: Path) -> None:

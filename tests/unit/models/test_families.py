@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests import tiny
-from vltk.errors import VltkError
+from vltk.errors import RecipeError, VltkError
 from vltk.models import inference
 from vltk.models.heads import clamped_scale
 from vltk.models.layers import Rows
@@ -93,7 +93,7 @@ def test_encoders_given_as_null_leave_nothing_behind() -> None:
     assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"image", "heads"}
     assert list(model.heads) == ["mim"]
     assert tiny.pretraining(model, "mim")("all", tiny.batch(), 0)[0].sums["mim"] > 0
-    with pytest.raises(VltkError, match="needs both model.image and model.text"):
+    with pytest.raises(RecipeError, match="fusion: needs both image and text"):
         choose("models/families", "flava", image=image, text=None, fusion="joint").build()
 
 
@@ -108,9 +108,9 @@ def test_the_scale_is_held_and_can_come_back() -> None:
 
 def test_sizes_that_do_not_fit() -> None:
     model = tiny.flava()
-    with pytest.raises(ValueError, match=r"images of \(32, 32\) given, the encoder takes 64"):
+    with pytest.raises(VltkError, match=r"images of \(32, 32\) given, the encoder takes 64"):
         model.encode_images(torch.zeros(1, 3, 32, 32), [None], [None])
-    with pytest.raises(ValueError, match="text of 30 tokens given, the encoder takes 24"):
+    with pytest.raises(VltkError, match="text of 30 tokens given, the encoder takes 24"):
         model.encode_texts([Text(torch.ones(1, 30, dtype=torch.long), torch.tensor([30]))], [None])
-    with pytest.raises(ValueError, match="image_size 50 is no multiple of patch 16"):
-        choose("models/encoders", "vit", image_size=50).build()
+    with pytest.raises(RecipeError, match="^image.image_size: 50 given, which is no multiple of patch 16"):
+        choose("models/families", "flava", image={"part": "vit", "image_size": 50}, text=None, fusion=None).build()

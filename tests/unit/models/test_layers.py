@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vltk.errors import RecipeError
 from vltk.models.layers import Attention, Rows, Transformer, causal_mask, padding_mask
 from vltk.models.tokens import Tokens
 
@@ -95,7 +96,7 @@ def test_dropout_of_zero_draws_nothing() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ValueError, match="width 16 does not divide into 3 heads"):
+    with pytest.raises(RecipeError, match="heads: 3 given, into which the width 16 does not divide"):
         Attention(16, 3)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vltk.errors import VltkError
 from vltk.models.layers import Rows, Transformer, init_weights, padding_mask
 from vltk.models.tokens import Text, Tokens
 
@@ -40,7 +41,7 @@ class TextTransformer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, D)."""
         if ids.shape[1] > self.max_length:
-            raise ValueError(f"text of {ids.shape[1]} tokens given, the encoder takes {self.max_length}")
+            raise VltkError(f"text of {ids.shape[1]} tokens given, the encoder takes {self.max_length}: its max_length")
         x = self.words(ids) + self.types.weight[0] + self.positions.weight[: ids.shape[1]]
         return self.dropout(self.embedding_norm(x))
 

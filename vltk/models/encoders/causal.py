@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vltk.errors import VltkError
 from vltk.models.layers import Rows, Transformer, causal_mask, init_weights
 from vltk.models.tokens import Text, Tokens
 
@@ -41,7 +42,7 @@ class CausalTransformer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, D)."""
         if ids.shape[1] > self.max_length:
-            raise ValueError(f"text of {ids.shape[1]} tokens given, the encoder takes {self.max_length}")
+            raise VltkError(f"text of {ids.shape[1]} tokens given, the encoder takes {self.max_length}: its max_length")
         return self.words(ids) + self.positions.weight[: ids.shape[1]]
 
     def encode(self, passes: list[Text], reads: list[Rows | None]) -> list[Tokens]:

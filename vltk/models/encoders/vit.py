@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vltk.errors import RecipeError, VltkError
 from vltk.models.layers import Rows, Transformer, init_weights
 from vltk.models.tokens import Tokens
 
@@ -47,7 +48,7 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % patch:
-            raise ValueError(f"image_size {image_size} is no multiple of patch {patch}")
+            raise RecipeError(f"image_size: {image_size} given, which is no multiple of patch {patch}")
         self.width, self.patch, self.image_size = width, patch, image_size
         self.grid = (image_size // patch, image_size // patch)
         self.patch_projection = nn.Linear(3 * patch * patch, width, bias=patch_bias)
@@ -83,12 +84,12 @@ class VisionTransformer(nn.Module):
     def _patchify(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, N, 3 * patch * patch), each patch channel by channel, as a convolution sees it."""
         if images.shape[-2:] != (self.image_size, self.image_size):
-            raise ValueError(f"images of {tuple(images.shape[-2:])} given, the encoder takes {self.image_size} squared")
+            raise VltkError(f"images of {tuple(images.shape[-2:])} given, the encoder takes {self.image_size} squared")
         size = self.patch
         cut = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, 3, h, p, w, p)
         return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def _hide(self, patches: Tensor, mask: Tensor) -> Tensor:
         if self.mask_token is None:
-            raise ValueError("masked patches need an image encoder with mask_token: true")
+            raise VltkError("masked patches need an image encoder with mask_token: true")
         return torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltk.errors import VltkError
+from vltk.errors import RecipeError
 from vltk.models.fusion.joint import fused_rows
 from vltk.models.heads import MatchHead, PredictionHead, clamped_scale
 from vltk.models.layers import Rows, init_weights
@@ -43,7 +43,7 @@ class Flava(nn.Module):
         self.image = _built(image)
         self.text = _built(text)
         if fusion and not (image and text):
-            raise VltkError("model.fusion: needs both model.image and model.text; set it to null without them")
+            raise RecipeError("fusion: needs both image and text; set it to null without them")
         widths = {"image_width": self.image.width, "text_width": self.text.width} if fusion else {}
         self.fusion = _built(fusion, **widths)
         self.heads = nn.ModuleDict()

@@ -1,0 +1,161 @@
+"""Recipes whose stages do not fit: every mistake at its place, before anything is built or trained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from vltk.errors import RecipeError
+from vltk.eval.protocols.retrieval import Retrieval
+from vltk.recipe import available, load
+from vltk.train.check import check_stages
+
+RECIPES = sorted(set(available()) - {"debug"})
+
+
+@pytest.fixture(autouse=True)
+def nothing_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VLTK_DATA", str(tmp_path))
+
+
+def mistakes(name: str, *overrides: str) -> list[str]:
+    """Every line of what is wrong."""
+    with pytest.raises(RecipeError) as error:
+        check_stages(load(name, overrides))
+    assert error.value.exit_code == 2
+    return error.value.problems
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_fit_at_full_size_in_no_time(name: str) -> None:
+    start = time.perf_counter()
+    check_stages(load(name))
+    assert time.perf_counter() - start < 15  # about 1 s
+
+
+JOINT = "stages.joint."
+PAIRS = f"{JOINT}streams.pairs"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "wanted"),
+    [
+        (
+            "flava-tiny",
+            [f"{JOINT}model.codes=300"],
+            [
+                "stages.joint.model.codes: 300 given, but the codebook codes has 256",
+                "stages.joint.init.heads.mim: the ",
+            ],
+        ),
+        (
+            "flava",
+            ["tokenizer.max_length=600"],
+            ["stages.joint.tokenizer.max_length: 600 given, but model.text.max_length is 512"],
+        ),
+        (
+            "flava-tiny",
+            ["stages.text.streams.text.max_length=65"],
+            ["stages.text.streams.text.max_length: 65 given, but model.text.max_length is 64"],
+        ),
+        (
+            "flava-tiny",
+            ["model.image.heads=5"],
+            ["model.image.heads: 5 given, into which the width 128"],
+        ),
+        ("clip", ["model.text.heads=5"], ["model.text.heads: 5 given, into which the width 512 does not divide"]),
+        (
+            "clip-tiny",
+            ["streams.pairs.objectives.mlm={}", "streams.pairs.objectives.itm={}"],
+            [
+                "streams.pairs.objectives.mlm: cannot be computed with the model clip: AttributeError: 'Clip' object ",
+                "streams.pairs.objectives.itm: cannot be computed with the model clip: AttributeError: 'Clip' object ",
+            ],
+        ),
+        (
+            "flava-tiny",
+            ["stages.image.frozen.codes=null"],
+            ["stages.image.streams.image.objectives.mim: part 'mim' needs codes, which this place does not have"],
+        ),
+        ("clip", ["image.size=192"], ["image.size: 192 given, but model.image.image_size is 224"]),
+        (
+            "flava-tiny",
+            [f"{PAIRS}.objectives.mlm={{}}"],
+            ["stages.joint.streams.pairs: objectives mmm and mlm ask for the view 'text_masked' with "],
+        ),
+        (
+            "flava-tiny",
+            [f"{JOINT}init.text=image", f"{JOINT}init.vision=image", f"{JOINT}init.image=image@9999"],
+            [
+                "stages.joint.init.text: the weights of image do not fit:\n    words.weight: missing",
+                "stages.joint.init.vision: the model has no part 'vision'; have: image, text, fusion, heads, ",
+                "stages.joint.init.image: stage 'image' has steps 1 to ",
+            ],
+        ),
+        (
+            "flava-tiny",
+            [f"{JOINT}model.image.width=64", f"{JOINT}init={{text: text}}", f"{JOINT}model.image.mask_token=false"],
+            [
+                "stages.joint.streams.image.objectives.mim: cannot be computed with the model flava: masked "
+                "patches need an image encoder with mask_token: true"
+            ],
+        ),
+        (
+            "flava-tiny",
+            ["stages.codes.image.size=50"],
+            ["stages.codes.streams.image.objectives.dvae: cannot be computed with the model dvae: RuntimeError: "],
+        ),
+        (
+            "flava-tiny",
+            ["stages.text.tokenizer=null"],
+            ["stages.text.streams.text: this stream makes text views: the stage needs `tokenizer: {vocab: ...}`"],
+        ),
+        (
+            "flava-tiny",
+            ["stages.text.streams.text.objectives.itm={}"],
+            ["stages.text.streams.text.objectives.itm: cannot be computed with the model flava (image: null, "],
+        ),
+        (
+            "flava-tiny",
+            ["stages.image.model.fusion={part: joint}"],
+            ["stages.image.model.fusion: needs both "],
+        ),
+    ],
+)
+def test_what_does_not_fit(name: str, options: list[str], wanted: list[str]) -> None:
+    found = mistakes(name, *options)
+    for text in wanted:
+        assert any(f": {text}" in problem for problem in found), found
+
+
+def test_all_at_once_each_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "include: flava-tiny.yaml\n"
+        "tokenizer:\n"
+        "  max_length: 100\n"
+        "stages:\n"
+        "  image:\n"
+        "    model: {codes: 64}\n"
+        "  joint:\n"
+        "    image: {size: 32}\n"
+    )
+    with pytest.raises(RecipeError) as error:
+        check_stages(load("bad.yaml"))
+    found = [problem.partition(" given")[0] for problem in error.value.problems if problem.startswith("bad.yaml")]
+    assert found == [
+        "bad.yaml:3: tokenizer.max_length: 100",  # of the stages text and joint
+        "bad.yaml:6: stages.image.model.codes: 64",
+        "bad.yaml:8: stages.joint.image.size: 32",
+    ]
+
+
+def test_the_metric_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the protocol says what it measures."""
+    monkeypatch.setattr(Retrieval, "metrics", ("R@1", "median rank"), raising=False)
+    check_stages(load("clip-tiny", ["evaluate.best=dev median rank"]))
+    assert mistakes("clip-tiny", "evaluate.best=dev R@7") == [
+        "command line 'evaluate.best=dev R@7': evaluate.best: task dev has no metric 'R@7'; have: R@1, median rank"
+    ]

@@ -1,0 +1,234 @@
+"""What only shows when a stage is built, for all stages at once and before the first one trains.
+
+Models are built without memory; the parts of a stage, and the stages with one another, are compared and rehearsed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from vltk.data.dataset import Dataset, open_dataset
+from vltk.data.stream import Stream as DataStream
+from vltk.data.text import load_tokenizer
+from vltk.errors import Missing, RecipeError, VltkError
+from vltk.parts import Choice
+from vltk.recipe import Found, Recipe, Stage, worded
+from vltk.run import checkpoint_at, load_stage, mismatches, part_of, split_step
+from vltk.train.pretraining import merged_views
+from vltk.train.rehearsal import Rehearsal, longest
+from vltk.train.sources import own_stage, source
+
+SHOWN = 6  # tensors that do not fit
+Keys = tuple[str, ...]
+Problem = tuple[Keys, str]  # the keys below the stage, what is wrong
+
+
+def check_stages(recipe: Recipe) -> None:
+    """Raises RecipeError with every mistake, each as `origin: key: what`. Data and runs that are absent are no mistake.
+
+    Reads the headers of data sets, vocabularies and the recipes of runs, no samples and no weights; takes 2 seconds.
+    """
+    check = _Check(recipe)
+    found: Found = {}
+    for name, stage in recipe.stages.items():
+        for keys, text in check.stage(name, stage):
+            place = (recipe.origin(name, keys), ".".join(keys), text)
+            found.setdefault(place, []).append(name)
+    if found:
+        everywhere = {origin for origin, _, _ in found} if len(recipe.stages) == 1 else ()
+        raise RecipeError(worded(found, everywhere))
+
+
+@dataclass
+class _Check:
+    """The recipe, and the models of the stages and runs that were looked at; None where one cannot be built."""
+
+    recipe: Recipe
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    models: dict[str, Any] = field(default_factory=dict)
+
+    def stage(self, name: str, stage: Stage) -> Iterator[Problem]:
+        """Every mistake of a stage, whose predecessors were looked at before."""
+        yield from self._sources(stage)
+        try:
+            model = self.models[name] = self.rehearsal.build(stage.model)
+        except Exception as error:
+            self.models[name] = None
+            yield from _unbuilt(error)
+            return
+        helpers = {helper: self.models.get(value) for helper, value in stage.frozen.items()}
+        sizes = [*_sizes(stage, model), *_codes(stage, helpers.get("codes"))]
+        yield from sizes
+        yield from self._init(stage, model)
+        yield from _best(stage)
+        for stream in stage.streams:
+            yield from self._stream(stage, stream, model, helpers, rehearsed=not sizes)
+
+    def _sources(self, stage: Stage) -> Iterator[Problem]:
+        """Makes the models of `init` and `frozen` known by their values; a run that is absent is left out."""
+        for keys, value in _values(stage):
+            own = own_stage(self.recipe, value)
+            step = split_step(value)[1]
+            if own is not None:
+                self.models[value] = self.models.get(own)
+                steps = self.recipe.stages[own].steps
+                if own not in self.models:
+                    yield keys, f"stage '{own}' is not an earlier one"
+                elif step is not None and not 0 < step <= steps:
+                    yield keys, f"stage '{own}' has steps 1 to {steps}, given {step}"
+            elif value not in self.models:
+                try:
+                    run = source(self.recipe, value)
+                    if run.step is not None:
+                        checkpoint_at(run, run.step)
+                    self.models[value] = self.rehearsal.build(load_stage(run).model)
+                except Missing:
+                    continue
+                except VltkError as error:
+                    yield keys, str(error)
+
+    def _init(self, stage: Stage, model: Any) -> Iterator[Problem]:
+        """Every tensor of a part that `init` names is in its source and has the same shape."""
+        for part, value in stage.init.items():
+            try:
+                module = model.get_submodule(part)
+            except AttributeError:
+                have = ", ".join(name for name, _ in model.named_children())
+                yield ("init", part), f"the model has no part '{part}'; have: {have}"
+                continue
+            if (before := self.models.get(value)) is None:
+                continue
+            wrong = mismatches(module.state_dict(), part_of(before.state_dict(), part))
+            if wrong:
+                more = [f"... and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+                lines = "\n    ".join([*wrong[:SHOWN], *more])
+                yield ("init", part), f"the weights of {value} do not fit:\n    {lines}"
+
+    def _stream(
+        self, stage: Stage, name: str, model: Any, helpers: dict[str, Any], rehearsed: bool
+    ) -> Iterator[Problem]:
+        """Its objectives with the model, their views with one another and with the data."""
+        options, here = stage.streams[name], ("streams", name)
+        known = {helper: part for helper, part in helpers.items() if part is not None}
+        parts, unknown = dict[str, Any](), len(known) < len(helpers)
+        for objective, choice in options.objectives.items():
+            try:
+                parts[objective] = self.rehearsal.build(choice, model=model, **known)
+            except Exception as error:
+                if not unknown:
+                    yield (*here, "objectives", objective), _worded(error, stage)
+        if not parts:
+            return
+        data = _on_disk(options.data)
+        try:
+            views = merged_views(name, parts)
+            stream = self.rehearsal.stream(name, stage, views)
+            if data:
+                DataStream(data, views, batch_size=options.batch_size, world=_devices(), image=stage.image, name=name)
+            batch = stream.micro_batches(0)[0].tensors
+        except RecipeError as error:
+            yield from ((here, problem.removeprefix(f"streams.{name}: ")) for problem in error.problems)
+            return
+        except VltkError as error:
+            yield here, str(error)
+            return
+        too_long = list(_lengths(stage, name, stream, model))
+        yield from too_long
+        if rehearsed and not too_long:
+            codes = known["codes"].codes if "codes" in known else None
+            for objective, text in self.rehearsal.problems(model, parts, codes, batch).items():
+                keys = (*here, "objectives", objective) if objective else here
+                yield keys, f"cannot be computed with {_described(stage.model)}: {text}"
+
+
+def _values(stage: Stage) -> Iterator[tuple[Keys, str]]:
+    yield from ((("init", part), value) for part, value in stage.init.items())
+    yield from ((("frozen", helper), value) for helper, value in stage.frozen.items())
+
+
+def _unbuilt(error: Exception) -> Iterator[Problem]:
+    """Problems that begin with the key of an option below `model` stand there."""
+    if not isinstance(error, RecipeError):
+        yield ("model",), f"cannot be built: {type(error).__name__}: {error}"
+        return
+    for problem in error.problems:
+        key, _, text = problem.partition(": ")
+        yield (("model", *key.split(".")), text) if text and " " not in key else (("model",), problem)
+
+
+def _sizes(stage: Stage, model: Any) -> Iterator[Problem]:
+    """The image and the vocabulary that the stage gives, against those that the model takes."""
+    size = getattr(getattr(model, "image", None), "image_size", None)
+    if size not in (None, stage.image.size):
+        yield ("image", "size"), f"{stage.image.size} given, but model.image.image_size is {size}"
+    room = getattr(getattr(model, "text", None), "vocab", None)
+    if room is None or stage.tokenizer is None:
+        return
+    try:
+        tokens = load_tokenizer(stage.tokenizer).size
+    except Missing:
+        return
+    except VltkError as error:
+        yield ("tokenizer", "vocab"), str(error)
+        return
+    if tokens > room:
+        fix = f"has {tokens} entries; set model.text.vocab={tokens}"
+        yield ("model", "text", "vocab"), f"{room} given, but the vocabulary {stage.tokenizer.vocab} {fix}"
+
+
+def _codes(stage: Stage, codebook: Any) -> Iterator[Problem]:
+    """The heads' visual vocabulary, against that of the frozen codebook."""
+    ours, theirs = getattr(stage.model, "codes", None), getattr(codebook, "num_codes", None)
+    if None not in (ours, theirs) and ours != theirs:
+        yield ("model", "codes"), f"{ours} given, but the codebook {stage.frozen['codes']} has {theirs}"
+
+
+def _lengths(stage: Stage, name: str, stream: DataStream, model: Any) -> Iterator[Problem]:
+    """The longest text of a stream, against the encoder's table of positions."""
+    room, given = getattr(getattr(model, "text", None), "max_length", None), longest(stage, name)
+    reads_text = any("text" in maker.needs for maker in stream.makers.values())
+    if reads_text and room is not None and given is not None and given > room:
+        keys = ("streams", name) if stage.streams[name].max_length else ("tokenizer",)
+        yield (*keys, "max_length"), f"{given} given, but model.text.max_length is {room}"
+
+
+def _on_disk(names: list[str]) -> list[Dataset]:
+    """The data sets that are there. Raises VltkError where one is damaged, which is no mistake of the recipe."""
+    found = []
+    for name in names:
+        with suppress(Missing):
+            found.append(open_dataset(name))
+    return found
+
+
+def _devices() -> int:
+    """How many processes were launched; they have not met yet."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _best(stage: Stage) -> Iterator[Problem]:
+    """The metric that decides which weights are kept is one that its task measures."""
+    task, _, metric = (stage.evaluate.best or "").partition(" ")
+    if not task:
+        return
+    have = getattr(stage.evaluate.tasks[task].build(), "metrics", None)
+    if have is not None and metric not in have:
+        yield ("evaluate", "best"), f"task {task} has no metric '{metric}'; have: {', '.join(have)}"
+
+
+def _worded(error: Exception, stage: Stage) -> str:
+    """Why an objective cannot be built."""
+    if isinstance(error, VltkError):
+        return f"{error}; what is not the model itself comes from `frozen`"
+    return f"does not go with {_described(stage.model)}: {type(error).__name__}: {error}"
+
+
+def _described(model: Choice) -> str:
+    """`the model flava (fusion: null)`: what it is and what it lacks."""
+    options = model.model_dump(exclude={"part"})
+    absent = ", ".join(f"{key}: null" for key, value in options.items() if value is None)
+    return f"the model {model.part}" + (f" ({absent})" if absent else "")
