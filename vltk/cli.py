@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process; one of several at once, as the threads that gloo leaves behind abort one exit in twelve."""
+    """Ends the process; one of several at once, as the threads that gloo leaves behind abort some exits."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
