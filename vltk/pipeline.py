@@ -47,10 +47,9 @@ def train(recipe: Recipe, redo: bool = False) -> None:
             with ExitStack() as held:
                 on_main(partial(held.enter_context, folder.locked()))
                 _run_stage(recipe, name, stage, folder, order, redo)
+        on_main(partial(_report, recipe.name))
     finally:
         dist.stop()
-    if dist.is_main():
-        _report(recipe.name)
 
 
 def _require_runs(recipe: Recipe) -> None:
