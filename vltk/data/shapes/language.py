@@ -88,7 +88,7 @@ def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
 
     Most of the last four are bare: who reads them has to look at shapes and numbers, not at colours.
     """
-    parts = (grouped, related, largest, pick(rng, (related, largest, placed, extremes, colors_only)))
+    parts = (grouped, related, largest, pick(rng, (largest, largest, placed, extremes, colors_only)))
     plain = full(scene, Voice(rng, plain=True))
     return [plain, *(_tidied(part(scene, Voice(rng, bare=rng.random() < _BARE))) for part in parts)]
 

@@ -24,7 +24,7 @@ TRAIN_BUCKETS = set(range(5, BUCKETS))
 _COLORS, _SHAPES, _SIZES, _TINTS = tuple(COLORS), tuple(SHAPES), tuple(SIZES), tuple(TINTS)
 _HELD_OUT = frozenset(HELD_OUT)
 _COUNTS = np.cumsum([0.19, 0.19, 0.2, 0.2, 0.22])  # some twins have one object less, so that all counts come out alike
-COMMON = ("shape", "shape", "color", "nothing")  # what all objects of a scene have in common, each as likely
+COMMON = ("shape", "shape", "shape", "color", "nothing")  # what all objects of a scene have in common, each as likely
 _PATIENCE = 300  # draws before another kind of change: some do not exist for some counts of held-out scenes
 _MIN_GAP = 6.0  # pixels between any two centres, along x: left and right are never in doubt
 
