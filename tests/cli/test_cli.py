@@ -38,6 +38,13 @@ COMMANDS = [
     ["data", "fetch"],
     ["data", "shard"],
     ["data", "vocab"],
+    ["data", "tokenizer"],
+    ["data", "tokens"],
+    ["data", "verify"],
+    ["data", "stats"],
+    ["data", "preview"],
+    ["data", "dedup"],
+    ["data", "rm"],
     ["import", "hf"],
 ]
 
