@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from vltk import launch
 from vltk.cli_data import data_app
 from vltk.errors import Missing, VltkError
 
@@ -36,6 +37,7 @@ Overrides = Annotated[
 
 def main() -> None:
     """Runs a command; a mistake that the user can mend is one message and an exit code, without a traceback."""
+    launch.yield_cores()
     try:
         app()
     except KeyboardInterrupt:

@@ -215,8 +215,8 @@ def _best(stage: Stage) -> Iterator[Problem]:
     task, _, metric = (stage.evaluate.best or "").partition(" ")
     if not task:
         return
-    have = getattr(stage.evaluate.tasks[task].build(), "metrics", None)
-    if have is not None and metric not in have:
+    have = stage.evaluate.tasks[task].build().metrics
+    if metric not in have:
         yield ("evaluate", "best"), f"task {task} has no metric '{metric}'; have: {', '.join(have)}"
 
 

@@ -115,7 +115,7 @@ def test_held_out_pairs_are_neither_shown_nor_named_in_training(samples: dict[st
     assert len({color for color, _ in HELD_OUT}) == len({shape for _, shape in HELD_OUT}) == len(HELD_OUT)
     nouns = {shape: (shape, *SYNONYMS.get(shape, ())) for shape in SHAPES}
     pairs = [
-        f"{hue} {form}\\b"
+        f"\\b{hue} {form}\\b"
         for color, shape in HELD_OUT
         for hue in (color, *SYNONYMS.get(color, ()))
         for noun in nouns[shape]
@@ -142,10 +142,8 @@ def test_first_captions_are_distinct_and_short(samples: dict[str, list[Record]])
     for split in PAIR_SPLITS:
         firsts = [record.texts[0] for record in samples[split]]
         assert len(set(firsts)) == len(firsts)
-        if split != "train":
-            assert len({text for record in samples[split] for text in record.texts}) == 5 * len(firsts)
         lengths = [len(re.findall(r"\w+|[^\w\s]", text)) for record in samples[split] for text in record.texts]
-        assert max(lengths) <= 34 and 10 < np.mean(lengths) < 20
+        assert max(lengths) <= 34 and 6 < np.mean(lengths) < 16
 
 
 def test_full_caption_tells_what_is_there(samples: dict[str, list[Record]]) -> None:
@@ -195,12 +193,12 @@ def test_largest_object_is_clear_and_objects_keep_apart() -> None:
 
 
 def test_an_object_shows_its_colour() -> None:
-    """The middle of a large plain circle, square, hexagon or heart has its colour, up to light."""
+    """The middle of a large plain circle, square or cross has its colour, up to light."""
     checked = 0
     for index in range(300):
         scene = sample_scene(2, "train", index)
         thing = scene.largest
-        if thing.look.texture != "plain" or thing.look.shape not in ("circle", "square", "hexagon", "heart"):
+        if thing.look.texture != "plain" or thing.look.shape not in ("circle", "square", "cross"):
             continue
         pixel = draw(scene)[round(thing.y), round(thing.x)].astype(float)
         distances = {name: np.abs(pixel - 0.9 * np.array(color)).sum() for name, color in COLORS.items()}

@@ -12,14 +12,15 @@ from vltk.data.shapes.lexicon import NUMBERS, SYNONYMS, article, listing, plural
 from vltk.data.shapes.scene import DETAILED, SIDE, Look, Scene, Thing, pick
 
 _SYNONYM_RATE = 0.12
+_BARE = 0.9  # share of partial captions that name objects by their shape alone, before no background
 _ASIDE = 12.0  # pixels an object between two others may lie off the line
 
 
 class Voice:
-    """Says parts of a scene; `plain` always in the first and plainest words."""
+    """Says parts of a scene; `plain` in the first and plainest words, `bare` objects by shape and no background."""
 
-    def __init__(self, rng: np.random.Generator, plain: bool = False) -> None:
-        self.rng, self.plain = rng, plain
+    def __init__(self, rng: np.random.Generator, plain: bool = False, bare: bool = False) -> None:
+        self.rng, self.plain, self.bare = rng, plain, bare
 
     def pick(self, options: tuple[str, ...]) -> str:
         """One phrase of several; a plain voice too varies its sentences."""
@@ -32,13 +33,17 @@ class Voice:
         return pick(self.rng, SYNONYMS[name])
 
     def look(self, look: Look, *, size: bool = False, texture: bool = False) -> str:
-        """`large striped red star`; the medium size and the plain texture go unsaid."""
+        """`large striped red star`; the medium size and the plain texture go unsaid. Bare: `star`."""
+        if self.bare:
+            return self.word(look.shape)
         words = [self.word(look.size)] if size and look.size != "medium" else []
         words += [self.word(look.texture)] if texture and look.texture != "plain" else []
         return " ".join([*words, self.word(look.color), self.word(look.shape)])
 
     def ground(self, scene: Scene) -> str:
-        """`on a grey grid`."""
+        """`on a grey grid`; bare: nothing."""
+        if self.bare:
+            return ""
         options = phrases.GROUNDS[scene.backdrop.kind]
         return (options[0] if self.plain else self.pick(options)).format(tint=scene.backdrop.tint)
 
@@ -58,16 +63,10 @@ class Voice:
         return f"{NUMBERS[count]} {singular if count == 1 else several}"
 
     def groups(self, scene: Scene) -> str:
-        """`two red stars and a blue ring`."""
-        counts = Counter((thing.look.color, thing.look.shape) for thing in self.shuffled(scene))
-        return listing(
-            [self._several(count, f"{self.word(color)} ", shape) for (color, shape), count in counts.items()]
-        )
-
-    def shapes(self, scene: Scene) -> str:
-        """`two stars and a ring`."""
-        counts = Counter(thing.look.shape for thing in self.shuffled(scene))
-        return listing([self._several(count, "", shape) for shape, count in counts.items()])
+        """`two red stars and a blue ring`; bare: `two stars and a ring`."""
+        looks = [thing.look for thing in self.shuffled(scene)]
+        counts = Counter((None if self.bare else look.color, look.shape) for look in looks)
+        return listing([self._several(count, color, shape) for (color, shape), count in counts.items()])
 
     def colors(self, scene: Scene) -> str:
         """`red and blue`, each colour once."""
@@ -79,17 +78,19 @@ class Voice:
         """The objects in any order."""
         return [scene.things[i] for i in self.rng.permutation(len(scene.things))]
 
-    def _several(self, count: int, before: str, shape: str) -> str:
-        noun = self.word(shape)
+    def _several(self, count: int, color: str | None, shape: str) -> str:
+        before, noun = f"{self.word(color)} " if color else "", self.word(shape)
         return article(before + noun) if count == 1 else f"{NUMBERS[count]} {before}{plural(noun)}"
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """In plain words all there is; then: all objects, a relation, the largest and the count, one thing of several."""
-    voice = Voice(rng)
-    partial = pick(rng, (related, largest, placed, extremes, colors_only, shapes_only))
+    """In plain words all there is; then: all objects, a relation, the largest and the count, one thing of several.
+
+    Most of the last four are bare: who reads them has to look at shapes and numbers, not at colours.
+    """
+    parts = (grouped, related, largest, pick(rng, (related, largest, placed, extremes, colors_only)))
     plain = full(scene, Voice(rng, plain=True))
-    return [plain, grouped(scene, voice), related(scene, voice), largest(scene, voice), partial(scene, voice)]
+    return [plain, *(_tidied(part(scene, Voice(rng, bare=rng.random() < _BARE))) for part in parts)]
 
 
 def full(scene: Scene, voice: Voice) -> str:
@@ -176,10 +177,9 @@ def colors_only(scene: Scene, voice: Voice) -> str:
     return voice.pick(phrases.ONE_COLOR if has_one else phrases.COLORS_ONLY).format(**slots)
 
 
-def shapes_only(scene: Scene, voice: Voice) -> str:
-    """The shapes with their numbers."""
-    slots = {"shapes": voice.shapes(scene), "number": voice.number(len(scene.things)), "ground": voice.ground(scene)}
-    return voice.pick(phrases.SHAPES_ONLY).format(**slots)
+def _tidied(text: str) -> str:
+    """Without the spaces and commas around a slot that stayed empty."""
+    return " ".join(text.split()).replace(" ,", ",").strip(" ,")
 
 
 def relation_of(first: Thing, second: Thing) -> str:

@@ -54,6 +54,7 @@ GROUPED = (
     "{number}: {groups} {ground}",
     "{groups} {ground}",
     "a picture of {groups}",
+    "the picture shows {groups}",
     "an image with {groups} {ground}",
     "{number} in all, {groups}, {ground}",
 )
@@ -85,7 +86,6 @@ PLACED = ("{a} {place} and {others} {ground}", "{a} is {place}, with {others}", 
 OTHERS = ("{number} other object", "{number} other objects")
 COLORS_ONLY = ("{colors} objects {ground}", "{number} {ground} in {colors}", "the colours are {colors}, {number}")
 ONE_COLOR = ("all {number} are {colors}", "{number} {ground}, all {colors}")
-SHAPES_ONLY = ("{shapes} {ground}", "the picture shows {shapes}", "{number}: {shapes}")
 
 # Questions.
 COUNT_QUESTIONS = ("how many objects are there?", "how many shapes do you see?", "what is the number of objects?")
@@ -161,15 +161,8 @@ FACTS: dict[str, tuple[str, ...]] = {
         "No shape with straight sides has fewer corners than a triangle.",
     ),
     "star": ("A star has five points.", "Between two points of a star the edge turns inwards."),
-    "hexagon": ("A hexagon has six sides and six corners.", "Cells made by bees look like a hexagon."),
     "cross": ("A cross has four equal arms.", "A cross is made of two bars that meet in the middle."),
-    "heart": ("A heart has two round parts at the top and one point at the bottom.", "A heart is a sign of love."),
     "ring": ("A ring is a circle with a hole in the middle.", "You can see the background through a ring."),
-    "diamond": ("A diamond stands on one of its four corners.", "A diamond is higher than it is wide."),
-    "crescent": (
-        "A crescent looks like a new moon.",
-        "A crescent is what stays of a circle when another circle covers a part of it.",
-    ),
 }
 TEXTURE_FACTS: dict[str, tuple[str, ...]] = {
     "plain": ("A plain object has the same colour all over.",),

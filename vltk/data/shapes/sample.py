@@ -24,6 +24,7 @@ TRAIN_BUCKETS = set(range(5, BUCKETS))
 _COLORS, _SHAPES, _SIZES, _TINTS = tuple(COLORS), tuple(SHAPES), tuple(SIZES), tuple(TINTS)
 _HELD_OUT = frozenset(HELD_OUT)
 _COUNTS = np.cumsum([0.19, 0.19, 0.2, 0.2, 0.22])  # some twins have one object less, so that all counts come out alike
+COMMON = ("shape", "shape", "color", "nothing")  # what all objects of a scene have in common, each as likely
 _PATIENCE = 300  # draws before another kind of change: some do not exist for some counts of held-out scenes
 _MIN_GAP = 6.0  # pixels between any two centres, along x: left and right are never in doubt
 
@@ -76,13 +77,7 @@ def _sample_backdrop(rng: np.random.Generator) -> Backdrop:
 
 
 def _sample_looks(rng: np.random.Generator, count: int, with_heldout: bool) -> tuple[Look, ...]:
-    pairs: list[tuple[str, str]] = []
-    if with_heldout:
-        pairs.append(pick(rng, HELD_OUT))
-    while len(pairs) < count:
-        pair = _sample_pair(rng, pairs)
-        if pair not in _HELD_OUT:
-            pairs.append(pair)
+    pairs = _sample_pairs(rng, count, with_heldout)
     rng.shuffle(pairs)  # a held-out pair is the largest object only by chance
     sizes = _sample_sizes(rng, count)
     return tuple(
@@ -90,13 +85,17 @@ def _sample_looks(rng: np.random.Generator, count: int, with_heldout: bool) -> t
     )
 
 
-def _sample_pair(rng: np.random.Generator, earlier: list[tuple[str, str]]) -> tuple[str, str]:
-    color, shape, kinship = pick(rng, _COLORS), pick(rng, _SHAPES), rng.random()
-    if earlier and kinship < 0.36:  # distractors: the same colour, the same shape, or both
-        other_color, other_shape = pick(rng, earlier)
-        color = other_color if kinship < 0.24 else color
-        shape = other_shape if kinship < 0.12 or kinship >= 0.24 else shape
-    return color, shape
+def _sample_pairs(rng: np.random.Generator, count: int, with_heldout: bool) -> list[tuple[str, str]]:
+    """Colour and shape of each object; in most scenes all objects have one colour, or all have one shape."""
+    common = pick(rng, COMMON)
+    pairs: list[tuple[str, str]] = [pick(rng, HELD_OUT)] if with_heldout else []
+    while len(pairs) < count:
+        color, shape = pick(rng, _COLORS), pick(rng, _SHAPES)
+        color = pairs[0][0] if pairs and common == "color" else color
+        shape = pairs[0][1] if pairs and common == "shape" else shape
+        if (color, shape) not in _HELD_OUT:
+            pairs.append((color, shape))
+    return pairs
 
 
 def _sample_sizes(rng: np.random.Generator, count: int) -> list[str]:
@@ -109,7 +108,7 @@ def _sample_sizes(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def _sample_texture(rng: np.random.Generator) -> str:
-    return TEXTURES[0] if rng.random() < 0.5 else pick(rng, TEXTURES[1:])
+    return TEXTURES[0] if rng.random() < 0.6 else pick(rng, TEXTURES[1:])
 
 
 def _diameters(content: Content, fractions: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""How a task is scored; one file each. A protocol names its `data_sets` and turns a `Subject` into scores."""
+"""How a task is scored, one file each. A protocol names its `data_sets` and `metrics`; a call scores a `Subject`."""

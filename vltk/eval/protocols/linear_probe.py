@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # features and probe import torch: seconds that a message abo
 Ints = NDArray[np.int64]
 Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
+ACCURACY, ACCURACY_AT_RANDOM = "accuracy", "accuracy at random weights"
 
 
 class LinearProbe:
@@ -47,6 +48,10 @@ class LinearProbe:
     def data_sets(self) -> list[str]:
         return [self.train, self.test]
 
+    @property
+    def metrics(self) -> list[str]:
+        return [ACCURACY, ACCURACY_AT_RANDOM] if self.random_weights else [ACCURACY]
+
     def __call__(self, subject: Subject) -> list[Score]:
         """Raises VltkError naming the sample without the label, without a decodable image, or without finite features.
 
@@ -70,7 +75,7 @@ class LinearProbe:
                 max_iterations=self.max_iterations,
             )
             value = _percent(found.predict(test.image_features(self.batch_size, random_weights)) == test_labels)
-            metric = "accuracy at random weights" if random_weights else "accuracy"
+            metric = ACCURACY_AT_RANDOM if random_weights else ACCURACY
             detail = {"train_n": len(train), "classes": len(classes)} | found.record()
             scores.append(Score(test.split, metric, value, len(test), chance, detail))
         return scores

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # features imports torch: seconds that a message about missin
 
 Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
+DIRECTIONS = ("image_to_text", "text_to_image")
+MEDIAN_RANK = "median rank"
 
 
 class Retrieval:
@@ -34,6 +36,10 @@ class Retrieval:
     def data_sets(self) -> list[str]:
         return [self.data]
 
+    @property
+    def metrics(self) -> list[str]:
+        return [f"{way} {name}" for way in DIRECTIONS for name in (*(f"R@{k}" for k in metrics.RECALLS), MEDIAN_RANK)]
+
     def __call__(self, subject: Subject) -> list[Score]:
         """Raises VltkError naming the sample that has no image, no text, or no finite embedding."""
         samples = subject.samples(self.data, self.limit)
@@ -45,8 +51,8 @@ class Retrieval:
         to_text = metrics.image_to_text_ranks(images, texts, owner)
         to_image = metrics.text_to_image_ranks(images, texts, owner)
         return [
-            *_scores(samples.split, "image_to_text", to_text, own_texts, len(texts)),
-            *_scores(samples.split, "text_to_image", to_image, own_images, len(images)),
+            *_scores(samples.split, DIRECTIONS[0], to_text, own_texts, len(texts)),
+            *_scores(samples.split, DIRECTIONS[1], to_image, own_images, len(images)),
         ]
 
 
@@ -56,4 +62,4 @@ def _scores(split: str, direction: str, ranks: metrics.Ints, right: metrics.Ints
     for k in metrics.RECALLS:
         chance = metrics.chance_recall(right, candidates, k)
         scores.append(Score(split, f"{direction} R@{k}", metrics.recall(ranks, k), len(ranks), chance))
-    return [*scores, Score(split, f"{direction} median rank", metrics.median_rank(ranks), len(ranks))]
+    return [*scores, Score(split, f"{direction} {MEDIAN_RANK}", metrics.median_rank(ranks), len(ranks))]
