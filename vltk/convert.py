@@ -21,6 +21,7 @@ from vltk import __version__
 from vltk.data.text import Tokenizer
 from vltk.errors import VltkError
 from vltk.log import say
+from vltk.models.heads import MAX_LOGIT_SCALE
 from vltk.models.hf import clip, dvae, flava
 from vltk.models.hf.folder import read_config, read_normalisation, read_tokens, write_normalisation, write_tokens
 from vltk.models.weights import Link, Weights, read_folder, to_ours, to_theirs, write_file
@@ -106,7 +107,7 @@ def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> No
         have = ", ".join(names.FAMILY for names in FORMATS)
         raise VltkError(f"{source.name} is a '{model.part}', which this cannot write for Hugging Face; have: {have}")
     options = names.config(model)
-    file = to_theirs(names.links(model), weights)
+    file = to_theirs(names.links(model), _held(weights))
     if names is flava:
         file |= flava.poolers(model) | _codebook(source, options)
         say("the three poolers, which no pretraining loss trains, are written as identities")
@@ -119,11 +120,17 @@ def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> No
         write_tokens(part, source.vocabulary)
 
 
+def _held(weights: Weights) -> Weights:
+    """With the scale where vltk computes with it: CLIPModel knows no bound."""
+    scale = weights.get("logit_scale")
+    return weights if scale is None else weights | {"logit_scale": scale.clamp(0, MAX_LOGIT_SCALE)}
+
+
 def _write_weights(source: RunFolder, stage: Stage, weights: Weights, step: int, part: Path) -> None:
     target = RunFolder(part)
     write_file(weights, target.weights)
     if source.vocabulary.is_file():
-        shutil.copyfile(source.vocabulary, target.vocabulary)
+        shutil.copyfile(source.vocabulary, part / source.vocabulary.name)
     facts = {key: value for key, value in source.facts().items() if key in ("identity", "imported", "vltk")}
     target.note(status="finished", name=source.name, step=step, weights_step=step, **facts)
     target.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))

@@ -21,6 +21,8 @@ def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) 
     """`data`: digest of each data set's manifest; `sources`: digest of the weights of each run it starts from."""
     said = stage.model_dump(mode="json")
     keys = {key: value for key, value in said.items() if key not in WITHOUT_EFFECT}
+    if stage.loader.window is not None:  # the one key of the loader that changes the order of samples
+        keys["loader"] = {"window": stage.loader.window}
     if best := stage.evaluate.best:
         task = best.partition(" ")[0]
         keys["evaluate"] = said["evaluate"] | {"tasks": {task: said["evaluate"]["tasks"][task]}}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vltk import __version__
 from vltk.data.build import missing
 from vltk.data.dataset import data_root, dataset_names
 from vltk.data.text import vocabulary_steps
+from vltk.data.tokenizer_file import find
 from vltk.errors import Missing
 from vltk.recipe import Recipe
 
@@ -24,7 +23,7 @@ def missing_data(recipe: Recipe) -> Steps:
     """Each data set and vocabulary that is not on disk, with the command that brings it; opens none."""
     steps = dict.fromkeys(missing(_datasets(recipe)))
     for vocab in {stage.tokenizer.vocab: None for stage in recipe.stages.values() if stage.tokenizer}:
-        if not Path(vocab).is_file() and not (data_root() / vocab).is_file():
+        if find(vocab) is None:
             steps |= dict.fromkeys(vocabulary_steps(vocab))
     return _grouped(list(steps))
 

@@ -19,7 +19,7 @@ from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import evaluator
 from vltk.identity import changes, digest, identity
-from vltk.log import is_quiet, say
+from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
 from vltk.run import FACTS_FILE, RUNS, RunFolder, checkpoint_at, helper_spec
@@ -75,7 +75,7 @@ def _refuse(mistake: VltkError | None) -> None:
 def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order: int, redo: bool) -> None:
     sources = {value: source(recipe, value) for value in named(stage)}
     facts = identity(stage, _data_digests(stage), _source_digests(sources))
-    status = _status(folder, facts, redo)
+    status = _status(folder, facts, redo, stage)
     if status == "finished":
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
@@ -130,8 +130,11 @@ def _source_digests(sources: Mapping[str, RunFolder]) -> dict[str, str]:
     return found
 
 
-def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
-    """`new`, `begun` or `finished`; refuses a folder that another recipe made, or empties it with `redo`."""
+def _status(folder: RunFolder, facts: dict[str, Any], redo: bool, stage: Stage) -> str:
+    """`new`, `begun` or `finished`; refuses a folder that another recipe made, or empties it with `redo`.
+
+    With `loader.data_change` a run that is not finished goes on although its data is no longer what it was.
+    """
     before = folder.facts()
     dist.barrier()  # every rank has read them before one of them changes or goes
     if not before:
@@ -139,11 +142,20 @@ def _status(folder: RunFolder, facts: dict[str, Any], redo: bool) -> str:
     different = changes(before["identity"], facts)
     if not different:
         return str(before["status"]) if before["status"] == "finished" else "begun"
+    shown = "\n  ".join(line.removeprefix("recipe.") for line in different[:8])
+    words = (
+        f"data.{stage.tokenizer.vocab}: " if stage.tokenizer else "data.: "
+    )  # other words, another meaning of all weights
+    only_data = all(line.startswith("data.") and not line.startswith(words) for line in different)
+    only_data = only_data and before["status"] != "finished"
+    if only_data and stage.loader.data_change and not redo:
+        warn(f"{folder.path} goes on with data that was changed since it began:\n  {shown}")
+        return "begun"
     if not redo:
-        shown = "\n  ".join(line.removeprefix("recipe.") for line in different[:8])
+        go_on = "go on with the changed data (loader.data_change=true), " if only_data else ""
         raise RecipeError(
-            f"{folder.path} was made by another recipe:\n  {shown}\n"
-            "give this run another name (name=OTHER), or throw the old one away with --redo"
+            f"{folder.path} was made {'from other data' if only_data else 'by another recipe'}:\n  {shown}\n"
+            f"{go_on}give this run another name (name=OTHER), or throw the old one away with --redo"
         )
     on_main(lambda: _empty(folder))
     return "new"
@@ -162,7 +174,7 @@ def _open(
     """Writes what makes the folder explain itself."""
     folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     if stage.tokenizer:
-        shutil.copyfile(load_tokenizer(stage.tokenizer).vocab, folder.vocabulary)
+        load_tokenizer(stage.tokenizer).copy_to(folder.path)
     frozen = {helper: helper_spec(folder, sources[value]) for helper, value in stage.frozen.items()}
     step = folder.facts().get("step", 0)
     folder.note(

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -44,10 +46,21 @@ class TokenizerOptions(Strict):
     max_length: PositiveInt = 77
 
 
+def _said(value: Any) -> str:
+    return "by weight" if isinstance(value, dict) else "by size"
+
+
+Sources = Annotated[  # data sets in proportion to their size: [a, b]; or to weights: {a: 2, b: 1}
+    Annotated[list[str], Field(min_length=1), Tag("by size")]
+    | Annotated[dict[str, PositiveFloat], BeforeValidator(_without_nulls), Field(min_length=1), Tag("by weight")],
+    Discriminator(_said),
+]
+
+
 class Stream(Strict):
     """Data sets that are trained on together, with the losses taken on them."""
 
-    data: Annotated[list[str], Field(min_length=1)]
+    data: Sources
     batch_size: PositiveInt  # samples of one step over all devices
     weight: PositiveFloat = 1.0  # its share of the steps, against the other streams
     objectives: Annotated[dict[str, Choice], EachFrom("objectives", least=1)]
@@ -90,11 +103,13 @@ class Checkpoints(Strict):
 
 
 class Loader(Strict):
-    """How samples are read; the result does not depend on it."""
+    """How samples are read; the result depends on `window` alone."""
 
     threads: PositiveInt = 2
     prefetch: PositiveInt = 4  # steps
     max_bad_rate: Fraction = 0.001  # share of undecodable samples above which the run stops
+    window: PositiveInt | None = None  # shards that are mixed at a time; null: all if local and small, else 16
+    data_change: bool = False  # go on although a data set was changed since the run began
 
 
 class Stage(Strict):

@@ -52,7 +52,8 @@ class RunFolder:
 
     @property
     def vocabulary(self) -> Path:
-        return self.path / "vocab.txt"
+        whole = self.path / "tokenizer.json"
+        return whole if whole.is_file() else self.path / "vocab.txt"
 
     def facts(self) -> dict[str, Any]:
         """What run.json says; empty before the first start."""

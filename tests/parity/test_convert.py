@@ -166,6 +166,15 @@ def test_clip_there_and_back(end: int, words: bool) -> None:
     assert torch.equal(before.logits_per_image, after.logits_per_image)
 
 
+def test_a_scale_beyond_the_bound_is_exported_as_it_is_used() -> None:
+    model = clip_model(3)
+    model.logit_scale.data.fill_(5.0)
+    import_hf(saved(model), "ours")
+    export("hf", "ours", Path("back"))
+    again = transformers.CLIPModel.from_pretrained("back")
+    assert again.logit_scale.exp().item() == pytest.approx(run.load("ours").model.scale().item()) == pytest.approx(100)
+
+
 def test_an_exported_vocabulary_is_read_by_transformers() -> None:
     import_hf(saved(flava_model()), "ours")
     export("hf", "ours", Path("back"))

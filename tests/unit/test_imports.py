@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "needs": LEAVES | {"recipe", "data"},
     "pipeline": EVERYTHING,
     "report": EVERYTHING,
-    "cli": EVERYTHING,
+    "cli": EVERYTHING | {"cli_data"},
+    "cli_data": LEAVES | {"data"},
     "__main__": {"cli"},
 }
 

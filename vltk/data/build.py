@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from vltk.data.card import card_names, load_card, steps_for
-from vltk.data.dataset import Dataset, data_root, dataset_folder, dataset_names
-from vltk.data.prepare import MIN_SIDE
+from vltk.data.card import steps_for
+from vltk.data.dataset import data_root, dataset_folder, is_on_disk
+from vltk.data.foreign import index, is_webdataset, tars_of
+from vltk.data.prepare import Limits
 from vltk.data.shard import Manifest, write_dataset
 from vltk.data.sources._inputs import Input, Kind, image_place, recognise
 from vltk.data.sources.images import Images
 from vltk.data.sources.pairs import Pairs
 from vltk.data.sources.texts import Texts
-from vltk.errors import Missing, VltkError
+from vltk.errors import VltkError
 from vltk.log import say
 
 
 def shard(
-    source: Path,
+    source: Path | str,
     name: str,
     captions: Path | None = None,
     images: Path | None = None,
     split_list: Path | None = None,
-    kind: Kind | None = None,
-    short_side: int = 256,
-    quality: int = 90,
+    kind: Kind | Literal["webdataset"] | None = None,
+    limits: Limits | None = None,
     max_words: int = 60,
     samples_per_shard: int = 5000,
     replace: bool = False,
@@ -35,27 +36,46 @@ def shard(
     """Turn raw input into the data set `name` below the data root.
 
     `source` is a folder or tar of images (with `captions`, or with one caption file in the folder: pairs), a caption
-    file (with `images`), or text files; what is not said is told from the files. `split_list` keeps the images it
-    names; images are shrunk to a short side of `short_side` pixels (0: kept); texts are cut into samples of at most
-    `max_words` words. Raises VltkError, and then nothing is written.
+    file (with `images`), text files, or tars of samples that are indexed where they lie (`vltk.data.foreign`); what is
+    not said is told from the files. `split_list` keeps the images it names; `limits` say which images are stored and
+    how (default: as in `Limits`, files of any size); texts are cut into samples of at most `max_words` words. Raises
+    VltkError, and then nothing is written.
     """
-    if 0 < short_side < MIN_SIDE:
-        raise VltkError(f"--short-side {short_side}: at least {MIN_SIDE} pixels, or 0 to keep images as they are")
-    given = _given(source, name, captions, images, kind)
+    if kind == "webdataset" or (kind is None and captions is None and images is None and is_webdataset(source)):
+        return _indexed(source, name, replace)
+    limits = limits or Limits(max_bytes=None)
+    given = _given(Path(source), name, captions, images, kind)
     kind, source, captions = given.kind, given.source, given.captions
     if split_list is not None and kind == "texts":
         raise VltkError("--split-list names images: it does not go with text files")
     reader: Pairs | Images | Texts
     if captions is not None:
-        reader = Pairs(source, captions, split_list, short_side=short_side, quality=quality)
+        reader = Pairs(source, captions, split_list, limits=limits)
     elif kind == "images":
-        reader = Images(source, split_list, short_side=short_side, quality=quality)
+        reader = Images(source, split_list, limits=limits)
     else:
         reader = Texts(source, max_words=max_words)
-    options = {"max_words": max_words} if kind == "texts" else {"short_side": short_side, "quality": quality}
+    options = {"max_words": max_words} if kind == "texts" else asdict(limits)
     paths = {"source": source, "captions": captions, "split_list": split_list}
     facts: dict[str, Any] = {"kind": kind, **options, **{key: path.name for key, path in paths.items() if path}}
     return write_dataset(_target(name), reader.records(), facts, samples_per_shard, replace)
+
+
+def _indexed(source: Path | str, name: str, replace: bool) -> Manifest:
+    """Tars of other tools; how far it is, every few seconds."""
+    _target(name)
+    tars = tars_of(source)
+    say(f"{len(tars)} tars of samples: indexed where they lie, nothing is copied")
+    last, done = time.monotonic(), 0
+
+    def tell(what: str) -> None:
+        nonlocal last, done
+        done += 1
+        if time.monotonic() - last > 2:
+            last = time.monotonic()
+            say(f"{done} of {len(tars)}; {what}")
+
+    return index(tars, name, replace, tell)
 
 
 def _target(name: str) -> Path:
@@ -85,35 +105,34 @@ def _given(source: Path, name: str, captions: Path | None, images: Path | None, 
     return found
 
 
-def fetch(name: str) -> list[str]:
-    """Bring a data set by its card; the names of the data sets that are then on disk.
+def fetch(
+    what: str,
+    name: str | None = None,
+    recipe: Path | None = None,
+    overrides: list[str] | None = None,
+    way: str | None = None,
+    accept_licence: bool = False,
+    retry: list[str] | None = None,
+    **switches: bool,
+) -> list[str]:
+    """Bring a card (by name or path) or a list of URLs (by path); the names of the data sets that are then on disk.
 
-    Only generated data needs nothing else; for all others Missing says what to bring and the command for each.
+    `recipe` and `overrides` (`key=value`) are `vltk.data.fetch.options.FetchOptions`, `switches` those of
+    `vltk.data.fetch.job.Switches`; the others as `vltk.data.fetch.bring.bring` has them.
     """
-    card = load_card(name)
-    if card.kind == "shapes":
-        importlib.import_module("vltk.data.sources.shapes").generate(data_root())
-        return [found for found in dataset_names() if found == name or found.startswith(f"{name}/")]
-    title = f"{name} ({card.about}; licence: {card.licence.id}) is not downloaded by vltk yet: bring it and shard it"
-    raise Missing(title, [(step.what, step.command) for step in card.bring])
+    from vltk.data.fetch.bring import bring
+    from vltk.data.fetch.job import Switches
+    from vltk.data.fetch.options import load
+
+    if name is not None:
+        _target(name)
+    return bring(what, load(recipe, overrides), Switches(**switches), name, way, accept_licence, retry)
 
 
 def missing(names: Iterable[str]) -> list[tuple[str, str]]:
     """What to bring and to type for each of these data sets that is not on disk, each step once."""
     steps: dict[tuple[str, str], None] = {}
     for name in names:
-        if not (dataset_folder(name) / "manifest.json").exists():
+        if not is_on_disk(name):
             steps.update(dict.fromkeys(steps_for(name)))
     return list(steps)
-
-
-def ls() -> Iterator[dict[str, Any]]:
-    """The data sets on disk: name, samples, images, texts, statuses, kind; then the cards that are not on disk."""
-    found = dataset_names()
-    for name in found:
-        manifest = Dataset(name, dataset_folder(name)).manifest
-        counts = {key: manifest[key] for key in ("samples", "images", "texts", "statuses")}
-        yield {"name": name, "on_disk": True, **counts}
-    for name in card_names():
-        if not any(have == name or have.startswith(f"{name}/") for have in found):
-            yield {"name": name, "on_disk": False, "about": load_card(name).about}

@@ -1,6 +1,7 @@
 """Reading a data set by position: one `pread` a sample through the binary index, safe from many threads.
 
-A data set NAME is the folder NAME below the data root (`$VLTK_DATA`, or `./data`), as `vltk.data.shard` writes it.
+A data set NAME is the folder NAME below the data root (`$VLTK_DATA`, or `./data`), as `vltk.data.shard` writes it, or
+a URL (s3://, gs://, https://). Its shards may lie elsewhere, as tars of others or as URLs (`vltk.data.foreign`).
 """
 
 from __future__ import annotations
@@ -9,25 +10,20 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vltk.data.shard import ABSENT, BLOCK, INDEX
+from vltk.data.members import Misfit, Sample
+from vltk.data.remote import is_remote
+from vltk.data.store import Absent, Damaged, Store
 from vltk.errors import Missing, VltkError
 
+__all__ = ["Dataset", "Sample", "data_root", "dataset_folder", "dataset_names", "is_on_disk", "open_dataset"]
 
-@dataclass(frozen=True)
-class Sample:
-    """One stored sample: encoded image (or None), texts (captions, or one text), labels and other JSON."""
-
-    key: str
-    image: bytes | None
-    texts: list[str]
-    meta: dict[str, Any]
+FORMAT = 2  # of a data set's folder; those of a larger number are refused
 
 
 def data_root() -> Path:
@@ -42,116 +38,155 @@ def dataset_folder(name: str) -> Path:
 def dataset_names() -> list[str]:
     """The data sets on disk, by name."""
     root = data_root()
-    return sorted(str(path.parent.relative_to(root)) for path in root.rglob("manifest.json"))
+    found = (path.parent.relative_to(root) for path in root.rglob("manifest.json"))
+    return sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
 
 
-def open_dataset(name: str) -> Dataset:
-    """The data set of that name. Raises Missing (what to type) when it is absent, VltkError when a file is damaged."""
+def is_on_disk(name: str) -> bool:
+    """Whether the data set can be opened without bringing it first; of a URL that is not looked up."""
+    return is_remote(name) or (dataset_folder(name) / "manifest.json").exists()
+
+
+def open_dataset(name: str, skips: bool = True) -> Dataset:
+    """The data set of that name or URL, without the samples of its skip list unless `skips` is False.
+
+    Raises Missing (what to type) when it is absent, VltkError when a file is damaged or a newer vltk wrote it.
+    """
+    if is_remote(name):
+        from vltk.data.mirror import mirrored
+
+        return _opened(name, mirrored(name), name, skips)
     folder = dataset_folder(name)
     if not (folder / "manifest.json").exists():
         from vltk.data.card import steps_for
 
         raise Missing(f"the data set {name!r} is not on disk (looked in {folder})", steps_for(name))
-    return Dataset(name, folder)
+    return _opened(name, folder, None, skips)
+
+
+def _opened(name: str, folder: Path, base: str | None, skips: bool) -> Dataset:
+    manifest = read_manifest(folder, name)
+    if manifest.get("kind") == "tokens":
+        from vltk.data.tokens import open_tokens
+
+        tokens: Dataset = open_tokens(name, folder, manifest)  # has the surface of Dataset
+        return tokens
+    return Dataset(name, folder, manifest, base, skips)
 
 
 class Dataset:
-    """A finished data set: `len(ds)`, `ds.read(i)`."""
+    """A finished data set: `len(ds)`, `ds.read(i)`. Positions leave out the samples of its skip list.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    `shard_sizes` are the samples of each shard, `digest` stands for the content and the skip list. `base` is the URL
+    of a data set whose manifest was brought to `folder`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        manifest: dict[str, Any] | None = None,
+        base: str | None = None,
+        skips: bool = True,
+    ) -> None:
         self.name, self.folder = name, folder
-        manifest = _read_manifest(folder / "manifest.json", name)
-        self.manifest = manifest
-        self.paths = [folder / shard["file"] for shard in manifest["shards"]]
-        shards = zip(self.paths, manifest["shards"], strict=True)
-        self.indexes = [_read_index(path, shard, name) for path, shard in shards]
-        self.starts = [0, *accumulate(len(index) for index in self.indexes)]
-        content = json.dumps([[shard["samples"], shard["sha256"]] for shard in manifest["shards"]])
-        self.digest = hashlib.sha256(content.encode()).hexdigest()
+        self.manifest = read_manifest(folder, name) if manifest is None else manifest
+        try:
+            self.store = Store(folder, self.manifest["shards"], base)
+        except Damaged as error:
+            raise damaged(error.path, name, str(error)) from None
+        self._raw_starts = [0, *accumulate(shard["samples"] for shard in self.manifest["shards"])]
+        self._skipped = _skip_list(folder) if skips else np.empty(0, np.int64)
+        self._shift = self._skipped - np.arange(len(self._skipped))  # kept samples before each skipped one
+        cuts = np.array(self._raw_starts) - np.searchsorted(self._skipped, self._raw_starts)
+        self.shard_sizes: list[int] = np.diff(cuts).tolist()
+        self._length = int(cuts[-1])
+        self.digest = self._digest()
 
     def __len__(self) -> int:
-        return self.starts[-1]
+        return self._length
+
+    def _digest(self) -> str:
+        content = json.dumps([[shard["samples"], shard["sha256"]] for shard in self.manifest["shards"]])
+        digest = hashlib.sha256(content.encode())
+        digest.update(self._skipped.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     @property
     def has_images(self) -> bool:
         """Every sample has an image."""
-        return self.manifest["images"] == len(self)
+        return bool(self.manifest["images"] == self._raw_starts[-1])
 
     @property
     def has_texts(self) -> bool:
         """Every sample has a text."""
-        return all(bool((index["text"] != ABSENT).all()) for index in self.indexes)
+        filled = [number for number, entry in enumerate(self.manifest["shards"]) if entry["samples"]]
+        for shard in filled:
+            try:
+                if not self.store.index(shard).has_texts():
+                    return False
+            except (Damaged, Absent) as error:
+                raise self._worded(error, shard) from error
+        return True
 
     def read(self, position: int) -> Sample:
         """The sample at `position`, 0 to len - 1. Raises VltkError when the tar does not hold what the index says."""
-        if not 0 <= position < len(self):
-            raise IndexError(f"position {position} of {len(self)} in {self.name}")
-        shard = bisect_right(self.starts, position) - 1
-        offset, *sizes = self.indexes[shard][position - self.starts[shard]].tolist()
-        total = sum(_span(size) for size in sizes if size != ABSENT)
-        data = _pread(self.paths[shard], total, offset)
-        if len(data) != total or data[257:262] != b"ustar":
-            raise _damaged(self.paths[shard], self.name, f"sample {position} is not where the index says")
-        key = data[: data.index(b"\0")].decode().partition(".")[0]
-        parts = list(_cut(data, sizes))
-        meta = json.loads(parts[2]) if parts[2] is not None else {}
-        texts = meta.pop("captions", [])
-        if not texts and parts[1] is not None:
-            texts = [parts[1].decode()]
-        return Sample(key, parts[0], texts, meta)
+        if not 0 <= position < self._length:
+            raise IndexError(f"position {position} of {self._length} in {self.name}")
+        raw = self.raw(position)
+        shard = bisect_right(self._raw_starts, raw) - 1
+        try:
+            return self.store.sample(shard, raw - self._raw_starts[shard])
+        except (Misfit, Damaged, Absent) as error:
+            raise self._worded(error, shard, f"sample {raw} ") from error
+
+    def raw(self, position: int) -> int:
+        """The position that counts skipped samples too: the n-th sample of the shards."""
+        if not len(self._shift):
+            return position
+        return position + int(np.searchsorted(self._shift, position, side="right"))
+
+    def _worded(self, error: Misfit | Damaged | Absent, shard: int, what: str = "") -> VltkError:
+        if isinstance(error, Misfit):
+            return damaged(self.store.place(shard), self.name, f"{what}{error}")
+        if isinstance(error, Damaged):
+            return damaged(error.path, self.name, str(error))
+        return VltkError(f"data set {self.name}: {error}")
 
 
-def _span(size: int) -> int:
-    """Bytes that a member of `size` bytes takes in a tar."""
-    return BLOCK + size + -size % BLOCK
-
-
-def _cut(data: bytes, sizes: list[int]) -> list[bytes | None]:
-    """The bodies of a sample's members, None where there is no such member."""
-    parts: list[bytes | None] = []
-    start = 0
-    for size in sizes:
-        if size == ABSENT:
-            parts.append(None)
-            continue
-        parts.append(data[start + BLOCK : start + BLOCK + size])
-        start += _span(size)
-    return parts
-
-
-def _pread(path: Path, size: int, offset: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(handle, size, offset)
-    finally:
-        os.close(handle)
-
-
-def _read_manifest(path: Path, name: str) -> dict[str, Any]:
+def read_manifest(folder: Path, name: str) -> dict[str, Any]:
+    """The manifest in a data set's folder. Raises VltkError when it is none, or of a newer vltk."""
+    path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        manifest["shards"], manifest["images"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, name, f"no manifest of a data set ({error})") from None
+        number = int(manifest.get("format", 1))
+        if manifest.get("kind") != "tokens":
+            manifest["shards"], manifest["images"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, name, f"no manifest of a data set ({error})") from None
+    if number > FORMAT:
+        from vltk import __version__
+
+        raise VltkError(
+            f"{path}: written by a newer vltk (format {number}; vltk {__version__} reads up to {FORMAT}): "
+            "pip install --upgrade vltk"
+        )
     return manifest
 
 
-def _read_index(tar: Path, shard: dict[str, Any], name: str) -> np.ndarray:
-    """The index beside a tar, after a look at the sizes of both files."""
-    path = tar.with_suffix(".idx")
-    if not tar.exists() or not path.exists():
-        raise _damaged(path if tar.exists() else tar, name, "the file is gone")
-    if tar.stat().st_size != shard["bytes"]:
-        sizes = f"{tar.stat().st_size} bytes, the manifest says {shard['bytes']}"
-        raise _damaged(tar, name, f"{sizes}: the tar was cut or changed")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != shard["index_sha256"]:
-        raise _damaged(path, name, "not the index that the manifest names")
-    return np.frombuffer(data, dtype=INDEX)
+def _skip_list(folder: Path) -> np.ndarray:
+    if not (folder / "skip.parquet").exists():
+        return np.empty(0, np.int64)
+    from vltk.data.skip import read
+
+    return np.unique(read(folder))
 
 
-def _damaged(path: Path, name: str, what: str) -> VltkError:
+def damaged(path: Path | str, name: str, what: str) -> VltkError:
+    """The error for a file that is not as its manifest says, with the commands that make the data set again."""
     from vltk.data.card import steps_for
 
+    if is_remote(name) or is_remote(str(path)):
+        return VltkError(f"{path}: {what}\nThe data set {name!r} has to be uploaded again.")
     again = "\n".join(f"  {step}:\n  {command} --replace" for step, command in steps_for(name))
     return VltkError(f"{path}: {what}\nThe data set {name!r} has to be made again:\n{again}")

@@ -17,6 +17,7 @@ from vltk.errors import VltkError
 
 if TYPE_CHECKING:
     from vltk.data.text import Tokenizer
+    from vltk.data.tokens import TokenDataset
 
 REDRAWS = 20
 
@@ -118,10 +119,20 @@ class Draft:
 
     @cached_property
     def _tokens(self) -> tuple[np.ndarray, np.ndarray]:
-        ids, words = self.tokenizer.encode(self.text, self.max_length)
+        stored = self.sample.ids if self._swapped is None else None
+        ids, words = self.tokenizer.encode(self.text, self.max_length) if stored is None else self._from_stored(stored)
         if len(ids) < 3:
             raise BadSample("a text without tokens")
         return ids, words
+
+    def _from_stored(self, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and words of a sample that is stored as tokens. Raises VltkError where another tokenizer made them."""
+        tokenizer, dataset = self.tokenizer, cast("TokenDataset", self.dataset)
+        dataset.check(tokenizer, self.max_length or tokenizer.max_length)
+        ids = np.empty(len(stored) + 2, dtype=np.int64)
+        ids[0], ids[1:-1], ids[-1] = tokenizer.cls, stored, tokenizer.sep
+        ids.setflags(write=False)
+        return ids, tokenizer.words_of(ids)
 
     @property
     def ids(self) -> np.ndarray:

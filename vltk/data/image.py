@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+import warnings
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 cv2.setNumThreads(1)  # threads are the loader's
-MAX_PIXELS = 64_000_000  # looked up in the header, before decoding
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd EXIF data, and of sizes: pixels are counted here
+MAX_PIXELS = 64_000_000  # of a stored image; looked up in the header, before decoding
+MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels
+STRIP = 256  # rows
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF", "TIFF", "PPM")  # not EPS and the like, which run programs
+DECODE_ERRORS = (ValueError, OSError, SyntaxError, struct.error, cv2.error, Image.DecompressionBombError)
 CUBIC, LINEAR = 1.25, 2.2  # up to these factors of shrinking (at 2, linear is the mean of 2 x 2 pixels); area beyond
 
 
@@ -52,40 +59,84 @@ class Box(NamedTuple):
     flip: bool = False
 
 
-def decode(data: bytes) -> np.ndarray:
-    """Encoded bytes to pixels `(H, W, 3)`. Raises BadImage with the reason."""
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, at_least: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Encoded bytes to pixels `(H, W, 3)`. Raises BadImage with the reason.
+
+    With `at_least` (height, width) a JPEG of twice that or more comes out smaller, which is faster and needs less
+    memory, but never smaller than that.
+    """
     try:
         if data.startswith(b"\xff\xd8"):
-            return _decode_jpeg(data)
-        return _decode_other(data)
-    except (ValueError, OSError, SyntaxError, cv2.error, Image.DecompressionBombError) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise BadImage(f"undecodable image ({len(data)} bytes): {reason}") from None
+            return _decode_jpeg(data, max_pixels, at_least)
+        with open_image(data) as image:
+            check_pixels(image.height, image.width, max_pixels)
+            return to_rgb(image)
+    except DECODE_ERRORS as error:
+        raise undecodable(data, error) from None
 
 
-def _decode_jpeg(data: bytes) -> np.ndarray:
+def open_image(data: bytes) -> Image.Image:
+    """The header, read by Pillow; pixels are decoded when they are asked for. Raises what Pillow raises."""
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def undecodable(data: bytes, error: Exception) -> BadImage:
+    reason = "its header cannot be read" if isinstance(error, UnidentifiedImageError) else str(error).split("\n")[0]
+    return BadImage(f"undecodable image ({len(data)} bytes): {reason or type(error).__name__}")
+
+
+def _decode_jpeg(data: bytes, max_pixels: int, at_least: tuple[int, int]) -> np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    _check_pixels(height, width)
+    check_pixels(height, width, max_pixels)
+    if not _one_scan(data) and data.count(b"\xff\xda") > MAX_SCANS:
+        raise BadImage(f"more than {MAX_SCANS} scans")
     if colours in ("CMYK", "YCCK"):
-        return _decode_other(data)
-    pixels: np.ndarray = simplejpeg.decode_jpeg(data, colorspace="RGB")
+        with open_image(data) as image:
+            return to_rgb(image)
+    high, wide = at_least
+    pixels: np.ndarray = simplejpeg.decode_jpeg(
+        data, colorspace="RGB", min_height=high, min_width=wide, min_factor=2 if high else 1
+    )
     return pixels
 
 
-def _decode_other(data: bytes) -> np.ndarray:
-    """Any format that Pillow reads; the first frame, transparent parts over white."""
-    with Image.open(io.BytesIO(data)) as file:
-        _check_pixels(file.height, file.width)
-        image: Image.Image = file
-        if "A" in image.getbands() or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return np.asarray(image.convert("RGB"))
+def _one_scan(data: bytes) -> bool:
+    """Whether the first scan of a JPEG holds all of it, as in most: counting scans costs a look at every byte."""
+    at, frame = 2, 0
+    while at + 5 <= len(data):
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in (0xC0, 0xC1) and at + 9 < len(data):  # a sequential frame, and how many components it has
+            frame = data[at + 9]
+        elif marker == 0xDA:  # the first scan, and how many of them it holds
+            return frame == data[at + 4]
+        at += 2 + size
+    return False
 
 
-def _check_pixels(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise BadImage(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """The first frame of an opened image as `(H, W, 3)`, transparent parts over white, 16 bits to 8."""
+    image.load()
+    shift = 8 if image.mode.startswith("I") and image.getextrema()[1] > 255 else 0  # type: ignore[operator]
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):  # in strips: a copy of it all in each mode takes memory
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        pixels[top : top + STRIP] = np.asarray(_strip(strip, shift))
+    return pixels
+
+
+def _strip(image: Image.Image, shift: int) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> shift).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        image = Image.new("RGB", clear.size, "white")
+        image.paste(clear, mask=clear.getchannel("A"))
+    return image.convert("RGB")
+
+
+def check_pixels(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
+    if height * width > max_pixels:
+        raise BadImage(f"{width} x {height} pixels, more than {max_pixels / 10**6:g} million")
 
 
 def crop_box(height: int, width: int, options: ImageLike, rng: np.random.Generator) -> Box:

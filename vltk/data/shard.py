@@ -1,85 +1,35 @@
-"""Writing a data set: WebDataset tars with a binary index, one row per input, and a manifest that comes last.
+"""Writing shards: WebDataset tars with a binary index, and one row per input.
 
-The folder of a data set holds `shards/00000.tar`, `shards/00000.idx`, `rows/00000.parquet` and `manifest.json`.
-Everything is written below `.part`, synced, and moved; a data set exists only when its manifest does. Equal records
-give equal bytes.
+The folder of a data set holds `shards/00000.tar`, `shards/00000.idx`, `rows/00000.parquet` and, last, `manifest.json`.
+Every file is written as `.part`, synced, and renamed. Equal records give equal bytes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
-import os
-import re
-import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from vltk.data.hashes import file_sha256
+from vltk.data.publish import FORMAT, Manifest, publish, sync, working_folder
+from vltk.data.record import Record, Rejected, extension, members, safe_key
+from vltk.data.row_table import RowTable
+from vltk.data.statuses import Status
 from vltk.errors import VltkError
+
+__all__ = [
+    "ABSENT", "BLOCK", "FORMAT", "INDEX", "Manifest", "Record", "Rejected", "ShardWriter", "extension", "publish",
+    "safe_key", "write_dataset",
+]  # fmt: skip
 
 BLOCK = 512  # a tar member is a header of one block, then its bytes filled up to whole blocks
 ABSENT = 0xFFFFFFFF  # the size of a member that a sample does not have
 INDEX = np.dtype([("offset", "<u8"), ("image", "<u4"), ("text", "<u4"), ("meta", "<u4")])  # all in bytes
-MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
-
-
-@dataclass(frozen=True)
-class Record:
-    """One sample to write: encoded image bytes (or None), its texts (captions, or one text), labels and other JSON."""
-
-    key: str
-    image: bytes | None
-    texts: list[str] = field(default_factory=list)
-    meta: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """An input row that gives no sample: `status` is a short word counted in the manifest, `detail` a sentence."""
-
-    key: str
-    status: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `manifest.json` says: totals, one entry a shard, how many input rows ended in which status, the source."""
-
-    samples: int
-    images: int
-    texts: int
-    shards: list[dict[str, Any]]
-    statuses: dict[str, int]
-    source: dict[str, Any]
-    format: int = 1
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def safe_key(name: str) -> str:
-    """A name that every WebDataset reader takes as one key: no dots, no spaces, at most 80 characters."""
-    key = re.sub(r"[^A-Za-z0-9_/-]", "_", name).strip("/") or "_"
-    if len(key) <= 80:
-        return key
-    return f"{key[:60]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def extension(image: bytes) -> str:
-    """The file ending of encoded image bytes, by their first bytes."""
-    for start, ending in MAGIC.items():
-        if image.startswith(start):
-            return ending
-    return "bin"
 
 
 def write_dataset(
@@ -96,110 +46,107 @@ def write_dataset(
     if (folder / "manifest.json").exists() and not replace:
         raise VltkError(f"the data set {folder} exists already: delete it, give another name, or add --replace")
     try:
-        with _part(folder) as part:
-            manifest = _write(part, records, source, samples_per_shard)
-            _publish(part, folder)
+        with working_folder(folder) as part:
+            return publish(part, folder, _write(part, records, samples_per_shard), source, replace)
     except OSError as error:  # a full disk, a file that cannot be read
         raise VltkError(f"the data set {folder} could not be made, nothing was written: {error}") from error
-    return manifest
 
 
-def _write(
-    part: Path, records: Iterable[Record | Rejected], source: dict[str, Any], samples_per_shard: int
-) -> Manifest:
-    writer = _Writer(part, samples_per_shard)
+def _write(part: Path, records: Iterable[Record | Rejected], samples_per_shard: int) -> list[dict[str, Any]]:
+    """The records as shards of that many samples; the entries of the manifest."""
+    entries: list[dict[str, Any]] = []
+    keys: set[str] = set()
+    writer = ShardWriter(part, 0, 0, keys)
     try:
         for record in records:
+            if isinstance(record, Record) and writer.samples == samples_per_shard:
+                entries.append(writer.close())
+                writer = ShardWriter(part, len(entries), writer.next_row, keys)
             writer.add(record)
-        manifest = writer.finish(source)
+        entries.append(writer.close())
     finally:
         writer.abandon()
-    (part / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-    return manifest
+    return entries
 
 
-@contextmanager
-def _part(folder: Path) -> Iterator[Path]:
-    """The locked working folder `.part`, emptied first and removed at the end; after a failure new parents go too."""
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    part = folder / ".part"
-    part.mkdir(parents=True, exist_ok=True)
-    lock = os.open(part, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VltkError(f"another process is writing the data set {folder}: wait for it, or stop it") from None
-        for left in part.iterdir():  # of a writer that was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        (part / "shards").mkdir()
-        (part / "rows").mkdir()
-        try:
-            yield part
-        finally:
-            shutil.rmtree(part)
-            for path in created:
-                if not any(path.iterdir()):
-                    path.rmdir()
-    finally:
-        os.close(lock)
+class ShardWriter:
+    """Records in, one finished shard out: `shards/NUMBER.tar`, `.idx` and `rows/NUMBER.parquet` below `folder`.
 
+    Rows are counted from `first_row`; a record whose `row` has the column `row` sets the count. Keys are made safe and
+    unique among `keys`, by default those of this shard.
+    """
 
-def _publish(part: Path, folder: Path) -> None:
-    """Move the finished parts in; the manifest of a replaced data set goes first, the new one comes last."""
-    for path in (part / "manifest.json", part / "shards", part / "rows"):
-        _sync(path)
-    (folder / "manifest.json").unlink(missing_ok=True)
-    for name in ("shards", "rows"):
-        if (folder / name).exists():
-            shutil.rmtree(folder / name)
-        (part / name).rename(folder / name)
-    (part / "manifest.json").rename(folder / "manifest.json")
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-class _Writer:
-    """Records in, finished shards out."""
-
-    def __init__(self, part: Path, samples_per_shard: int) -> None:
-        self.part, self.samples_per_shard = part, samples_per_shard
-        self.shards: list[dict[str, Any]] = []
+    def __init__(self, folder: Path, number: int, first_row: int = 0, keys: set[str] | None = None) -> None:
+        self.folder, self.number, self.next_row = folder, number, first_row
+        self.keys = set() if keys is None else keys
         self.statuses: Counter[str] = Counter()
-        self.images = self.texts = self.row = 0
-        self.keys: set[str] = set()
-        self._open()
+        self.images = self.texts = 0
+        for name in ("shards", "rows"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self._index: list[tuple[int, int, int, int]] = []
+        self._sha, self._offset = hashlib.sha256(), 0
+        self._tar: BinaryIO = self._part(self._path("shards", "tar")).open("wb")
+        self._rows = RowTable(self._part(self._path("rows", "parquet")))
 
-    def _open(self) -> None:
-        self.tar: BinaryIO = (self.part / "shards" / f"{len(self.shards):05d}.tar").open("wb")
-        self.sha, self.offset = hashlib.sha256(), 0
-        self.index: list[tuple[int, int, int, int]] = []
-        self.rows: list[tuple[int, str, str, str, int, int]] = []
+    @property
+    def samples(self) -> int:
+        """Samples written so far."""
+        return len(self._index)
 
     def add(self, record: Record | Rejected) -> None:
+        """Write a sample, or note why there is none. Raises ValueError for an unknown status or row column."""
         if isinstance(record, Rejected):
-            self._note(record.key, record.status, record.detail, -1, 0)
+            self._note(record.key, Status(record.status), record.detail, -1, 0, record.row)
             return
-        if len(self.index) == self.samples_per_shard:
-            self._close()
-            self._open()
-        key = self._unique(record.key)
-        members = _members(record)
-        start = self.offset
-        for ending, body in members.values():
-            self._member(f"{key}.{ending}", body)
-        sizes = [len(members[name][1]) if name in members else ABSENT for name in ("image", "text", "meta")]
-        self.index.append((start, sizes[0], sizes[1], sizes[2]))
+        files = members(record)
+        key, start = self._unique(record.key), self._offset
+        for file in files:
+            if file is not None:
+                self._member(f"{key}.{file[0]}", file[1])
+        image, text, meta = (ABSENT if file is None else len(file[1]) for file in files)
+        self._index.append((start, image, text, meta))
         self.images += record.image is not None
         self.texts += len(record.texts)
-        self._note(key, "ok", "", len(self.shards), len(record.texts))
+        self._note(key, Status.ok, "", self.number, len(record.texts), record.row)
+
+    def close(self) -> dict[str, Any]:
+        """The entry of the finished shard for the manifest; all its files are then on disk under their names."""
+        self._write(b"\0" * (2 * BLOCK))
+        self._tar.close()
+        self._rows.close()
+        index = np.array(self._index, dtype=INDEX).tobytes()
+        self._part(self._path("shards", "idx")).write_bytes(index)
+        for path in (self._path("rows", "parquet"), self._path("shards", "idx"), self._path("shards", "tar")):
+            sync(self._part(path))
+            self._part(path).rename(path)
+        sync(self.folder / "rows")
+        sync(self.folder / "shards")
+        return {
+            "file": f"shards/{self.number:05d}.tar",
+            "samples": self.samples,
+            "images": self.images,
+            "texts": self.texts,
+            "bytes": self._offset,
+            "sha256": self._sha.hexdigest(),
+            "index_sha256": hashlib.sha256(index).hexdigest(),
+            "rows": self._rows.count,
+            "rows_sha256": file_sha256(self._path("rows", "parquet")),
+            "statuses": dict(sorted(self.statuses.items())),
+        }
+
+    def abandon(self) -> None:
+        """Close and remove what is unfinished; nothing to do after `close`."""
+        self._tar.close()
+        self._rows.close()
+        for path in (self._path("rows", "parquet"), self._path("shards", "idx"), self._path("shards", "tar")):
+            self._part(path).unlink(missing_ok=True)
+
+    def _path(self, kind: str, ending: str) -> Path:
+        return self.folder / kind / f"{self.number:05d}.{ending}"
+
+    @staticmethod
+    def _part(path: Path) -> Path:
+        return path.with_name(f"{path.name}.part")
 
     def _unique(self, key: str) -> str:
         """The key, safe and with a number behind it when it was there before."""
@@ -218,72 +165,13 @@ class _Writer:
         self._write(body + b"\0" * (-len(body) % BLOCK))
 
     def _write(self, data: bytes) -> None:
-        self.tar.write(data)
-        self.sha.update(data)
-        self.offset += len(data)
+        self._tar.write(data)
+        self._sha.update(data)
+        self._offset += len(data)
 
-    def _note(self, key: str, status: str, detail: str, shard: int, texts: int) -> None:
-        self.rows.append((self.row, key, status, detail, shard, texts))
-        self.statuses[status] += 1
-        self.row += 1
-
-    def _close(self) -> None:
-        self._write(b"\0" * (2 * BLOCK))
-        _finish(self.tar)
-        name = f"{len(self.shards):05d}"
-        index = np.array(self.index, dtype=INDEX)
-        with (self.part / "shards" / f"{name}.idx").open("wb") as file:
-            file.write(index.tobytes())
-            _finish(file)
-        self._write_rows(self.part / "rows" / f"{name}.parquet")
-        self.shards.append(
-            {
-                "file": f"shards/{name}.tar",
-                "samples": len(index),
-                "bytes": self.offset,
-                "sha256": self.sha.hexdigest(),
-                "index_sha256": hashlib.sha256(index.tobytes()).hexdigest(),
-            }
-        )
-
-    def _write_rows(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        text, whole = pa.string(), pa.int64()
-        types = {"row": whole, "key": text, "status": text, "detail": text, "shard": whole, "texts": whole}
-        rows = [dict(zip(types, row, strict=True)) for row in self.rows]
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(types)), path)
-        _sync(path)
-
-    def finish(self, source: dict[str, Any]) -> Manifest:
-        samples = self.statuses["ok"]
-        if not samples:
-            lost = ", ".join(f"{count} {status}" for status, count in self.statuses.items() if count)
-            raise VltkError(f"no usable sample: {lost or 'the input is empty'}")
-        self._close()
-        return Manifest(samples, self.images, self.texts, self.shards, dict(sorted(self.statuses.items())), source)
-
-    def abandon(self) -> None:
-        self.tar.close()
-
-
-def _members(record: Record) -> dict[str, tuple[str, bytes]]:
-    """The members of a sample in the order they are written: image, text (the first), meta (all texts and labels)."""
-    members: dict[str, tuple[str, bytes]] = {}
-    if record.image is not None:
-        members["image"] = (extension(record.image), record.image)
-    if record.texts:
-        members["text"] = ("txt", record.texts[0].encode())
-    meta = {"captions": record.texts, **record.meta} if len(record.texts) > 1 else record.meta
-    if meta:
-        members["meta"] = ("json", json.dumps(meta, ensure_ascii=False, sort_keys=True).encode())
-    if not members:
-        raise ValueError(f"record {record.key!r} has neither image nor text")
-    return members
-
-
-def _finish(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
+    def _note(self, key: str, status: Status, detail: str, shard: int, texts: int, row: Mapping[str, Any]) -> None:
+        number = row.get("row", self.next_row)
+        facts = {"key": key, "status": status.value, "detail": detail, "shard": shard, "texts": texts}
+        self._rows.add({**facts, **row, "row": number})
+        self.statuses[status.value] += 1
+        self.next_row = number + 1

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vltk.data.batch import Batch, collate
+from vltk.data.batch import Batch, Filling
 from vltk.data.dataset import Dataset, Sample
 from vltk.data.draft import Draft
 from vltk.data.image import BadSample, ImageLike
-from vltk.data.order import locate
 from vltk.data.pixels import PixelCache
+from vltk.data.reading import Job, Reading
 from vltk.errors import VltkError
 from vltk.parts import choose
 
@@ -26,7 +26,8 @@ GRACE = 1000  # samples: below this many seen, the bad rate is measured as if so
 TRIES = 100  # substitutes in a row before the data set is given up
 CHUNK = 8  # samples a thread takes at a time
 
-Made = tuple[dict[str, np.ndarray], str, list[dict[str, Any]]]  # views, key, what was bad on the way
+Place = tuple[Filling, int]  # a micro-batch in the making, and the row of it
+Made = tuple[str, list[dict[str, Any]]]  # key, what was bad on the way
 
 
 class Stream:
@@ -34,7 +35,8 @@ class Stream:
 
     `batch_size` counts the samples of a step over all ranks; rank r makes the r-th of `world` equal slices, cut into
     the fewest micro-batches of at most `micro_batch` samples, as equal as they can be. Sample j of step n stands at
-    position n * batch_size + j. `attempt` gives the same stream with other draws throughout, for a run that begins
+    position n * batch_size + j; which sample that is, `weights` (one a data set) and `window` decide (`Reading`).
+    `attempt` gives the same stream with other draws throughout, for a run that begins
     again at an equal seed. A bad sample is replaced by the next good one of its data set and given to `on_bad` as
     {step, stream, dataset, key, position, reason}. VltkError once more than `max_bad_rate` of the samples that this
     stream has made so far, or of 1000 while they are fewer, were bad.
@@ -59,14 +61,16 @@ class Stream:
         on_bad: Callable[[dict[str, Any]], None] = lambda bad: None,
         name: str = "stream",
         pixels: PixelCache | None = None,
+        weights: Sequence[float] | None = None,
+        window: int | None = None,
     ) -> None:
         if batch_size % world:
             raise VltkError(f"stream {name}: batch_size {batch_size} cannot be shared equally by {world} devices")
         self.datasets, self.name, self.batch_size = list(datasets), name, batch_size
         self.makers = _makers(views)
         self._check_data()
-        self.starts = [0, *accumulate(len(dataset) for dataset in datasets)]
         self.key = (seed, attempt, name)
+        self.reading = Reading(datasets, weights, window, self.key, name)
         self.slices = _slices(batch_size, micro_batch, rank, world)
         self.image, self.tokenizer, self.max_length = image, tokenizer, max_length
         self.max_bad_rate, self.on_bad = max_bad_rate, on_bad
@@ -89,36 +93,36 @@ class Stream:
         """The n-th step of the stream, this rank's part. Raises VltkError when too many samples are bad."""
         step = range(n * self.batch_size, (n + 1) * self.batch_size)
         mine = [step[one.start : one.stop] for one in self.slices]
-        positions = np.concatenate([np.arange(one.start, one.stop) for one in mine])
-        made = self._make_all(positions, step)
+        fillings = [Filling(len(one)) for one in mine]
+        places = [(filling, row) for filling in fillings for row in range(filling.size)]
+        jobs = self.reading.jobs(np.concatenate([np.arange(one.start, one.stop) for one in mine]))
+        made = self._make_all(list(zip(jobs, places, strict=True)), step)
         self._count(n, made)
         pad = self.tokenizer.pad if self.tokenizer else 0
         cuts = [0, *accumulate(len(one) for one in mine)]
-        parts = [made[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]
-        return [collate([views for views, _, _ in part], [key for _, key, _ in part], pad) for part in parts]
+        parts = [[key for key, _ in made[start:stop]] for start, stop in zip(cuts, cuts[1:], strict=False)]
+        return [filling.batch(keys, pad) for filling, keys in zip(fillings, parts, strict=True)]
 
-    def _make_all(self, positions: np.ndarray, step: range) -> list[Made]:
-        epochs, indices = locate(positions, self.starts[-1], self.key)
-        jobs = list(zip(positions.tolist(), epochs.tolist(), indices.tolist(), strict=True))
+    def _make_all(self, jobs: list[tuple[Job, Place]], step: range) -> list[Made]:
         if self.threads is None:
-            return [self._make(job, step) for job in jobs]
+            return [self._make(job, place, step) for job, place in jobs]
         chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-        made = self.threads.map(lambda chunk: [self._make(job, step) for job in chunk], chunks)
+        made = self.threads.map(lambda chunk: [self._make(job, place, step) for job, place in chunk], chunks)
         return [one for chunk in made for one in chunk]
 
-    def _make(self, job: tuple[int, int, int], step: range) -> Made:
-        """The sample of a job (position, epoch, index), or the next good one of its data set."""
-        position, epoch, index = job
-        which = int(np.searchsorted(self.starts, index, side="right")) - 1
-        dataset, first = self.datasets[which], index - self.starts[which]
+    def _make(self, job: Job, place: Place, step: range) -> Made:
+        """The sample of a job, or the next good one of its data set, into its row of a batch."""
+        dataset, (filling, row) = job.dataset, place
         bad: list[dict[str, Any]] = []
         for offset in range(min(TRIES, len(dataset))):
-            place = (epoch, (first + offset) % len(dataset))
-            sample = dataset.read(place[1])
+            index = (job.index + offset) % len(dataset)
+            sample = dataset.read(index)
             try:
-                return self._views(sample, dataset, position, place, step), f"{dataset.name}/{sample.key}", bad
+                filling.put(row, self._views(sample, dataset, job.position, (job.epoch, index), step))
+                return f"{dataset.name}/{sample.key}", bad
             except BadSample as reason:
-                bad.append({"dataset": dataset.name, "key": sample.key, "position": position, "reason": str(reason)})
+                key = sample.key
+                bad.append({"dataset": dataset.name, "key": key, "position": job.position, "reason": str(reason)})
         raise VltkError(f"data set {dataset.name}: {len(bad)} bad samples in a row, the last one: {bad[-1]['reason']}")
 
     def _views(
@@ -143,12 +147,12 @@ class Stream:
 
     def _count(self, n: int, made: list[Made]) -> None:
         self.seen += len(made)
-        for _, _, bad in made:
+        for _, bad in made:
             for one in bad:
                 self.bad += 1
                 self.on_bad({"step": n, "stream": self.name, **one})
         if self.bad > self.max_bad_rate * max(self.seen, GRACE):
-            last = [one for _, _, bad in made for one in bad][-1]
+            last = [one for _, bad in made for one in bad][-1]
             raise VltkError(
                 f"stream {self.name}, its step {n}: {self.bad} of {self.seen} samples are bad, more than max_bad_rate "
                 f"{self.max_bad_rate:g} allows; the last one: {last['dataset']}/{last['key']}: {last['reason']}\n"

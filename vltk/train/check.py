@@ -123,7 +123,7 @@ class _Check:
                     yield (*here, "objectives", objective), _worded(error, stage)
         if not parts:
             return
-        data = _on_disk(options.data)
+        data = _on_disk(list(options.data))
         try:
             views = merged_views(name, parts)
             stream = self.rehearsal.stream(name, stage, views)

@@ -137,6 +137,8 @@ def _stream(
         [open_dataset(data) for data in own.data],
         pretraining.views[name],
         seed=stage.seed,
+        weights=list(own.data.values()) if isinstance(own.data, dict) else None,
+        window=stage.loader.window,
         image=stage.image,
         tokenizer=tokenizer,
         max_length=own.max_length or (stage.tokenizer.max_length if stage.tokenizer else None),

@@ -5,39 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vltk.data.image import BadImage
-from vltk.data.prepare import prepare_image
-from vltk.data.shard import Record, Rejected
+from vltk.data.prepare import Limits, NotAdmitted, admit
+from vltk.data.record import Record, Rejected
+from vltk.data.sources._ahead import ahead
 from vltk.data.sources._images import ImageFiles
 from vltk.data.sources._split import read_split
+from vltk.data.statuses import Status
 
 
 class Images:
     """`records()`: one sample an image, by name; where every image lies in a class folder, its name is the `label`."""
 
-    def __init__(
-        self, source: Path, split_list: Path | None = None, *, short_side: int = 256, quality: int = 90
-    ) -> None:
-        self.source, self.split_list = source, split_list
-        self.short_side, self.quality = short_side, quality
+    def __init__(self, source: Path, split_list: Path | None = None, *, limits: Limits | None = None) -> None:
+        self.source, self.split_list, self.limits = source, split_list, limits or Limits()
 
     def records(self) -> Iterator[Record | Rejected]:
         files = ImageFiles(self.source)
         split = read_split(self.split_list) if self.split_list else None
         labels = _labels(files.names)
-        for name in files.names:
+
+        def record(name: str) -> Record | Rejected:
             path = PurePosixPath(name)
             if split is not None and not {path.name, path.stem} & split:
-                yield Rejected(name, "not_in_split")
-                continue
-            yield self._record(files, name, {"label": labels[name]} if labels else {})
+                return Rejected(name, Status.filtered, "not in the split list")
+            return self._record(files, name, {"label": labels[name]} if labels else {})
+
+        yield from ahead(record, files.names)
 
     def _record(self, files: ImageFiles, name: str, meta: dict[str, str]) -> Record | Rejected:
         try:
-            image = prepare_image(files.read(name), self.short_side, self.quality)
-        except BadImage as reason:
-            return Rejected(name, "image_undecodable", str(reason))
-        return Record(PurePosixPath(name).with_suffix("").as_posix(), image, [], meta)
+            made = admit(files.read(name), self.limits)
+        except NotAdmitted as reason:
+            return Rejected(name, reason.status, reason.detail, reason.row)
+        return Record(PurePosixPath(name).with_suffix("").as_posix(), made.image, [], meta, made.row)
 
 
 def _labels(names: list[str]) -> dict[str, str]:

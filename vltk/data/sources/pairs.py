@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vltk.data.image import BadImage
-from vltk.data.prepare import prepare_image
-from vltk.data.shard import Record, Rejected
+from vltk.data.caption import normalise
+from vltk.data.prepare import Limits, NotAdmitted, admit
+from vltk.data.record import Record, Rejected
+from vltk.data.sources._ahead import ahead
 from vltk.data.sources._captions import read_captions
 from vltk.data.sources._images import ImageFiles
 from vltk.data.sources._split import read_split
+from vltk.data.statuses import Status
 from vltk.errors import VltkError
 
 MAX_ABSENT = 0.5  # share of captioned images that may be absent
@@ -25,25 +28,29 @@ class Pairs:
         captions: Path,
         split_list: Path | None = None,
         *,
-        short_side: int = 256,
-        quality: int = 90,
+        limits: Limits | None = None,
     ) -> None:
         self.source, self.captions, self.split_list = source, captions, split_list
-        self.short_side, self.quality = short_side, quality
+        self.limits = limits or Limits()
 
     def records(self) -> Iterator[Record | Rejected]:
         rows = read_captions(self.captions)
         files = ImageFiles(self.source)
         grouped: dict[str, list[str]] = {}
         for row in rows:
-            if caption := " ".join(row.caption.split()):
-                grouped.setdefault(row.image, []).append(caption)
+            if normalise(row.caption).text:
+                grouped.setdefault(row.image, []).append(row.caption)
             else:
-                yield Rejected(row.image, "empty_caption", f"{self.captions.name}:{row.place}")
+                yield Rejected(row.image, Status.no_caption, f"{self.captions.name}:{row.place}")
         wanted = self._wanted(grouped)
         self._check_present(wanted, files)
-        for name, texts in grouped.items():
-            yield self._record(name, texts, files) if name in wanted else Rejected(name, "not_in_split")
+
+        def record(name: str) -> Record | Rejected:
+            if name not in wanted:
+                return Rejected(name, Status.filtered, "not in the split list")
+            return self._record(name, grouped[name], files)
+
+        yield from ahead(record, grouped)
 
     def _wanted(self, grouped: dict[str, list[str]]) -> set[str]:
         if self.split_list is None:
@@ -63,12 +70,20 @@ class Pairs:
                 f"Give the folder or tar that holds them: vltk data shard IMAGES NAME --captions {self.captions}"
             )
 
-    def _record(self, name: str, texts: list[str], files: ImageFiles) -> Record | Rejected:
+    def _record(self, name: str, captions: list[str], files: ImageFiles) -> Record | Rejected:
         path = files.find(name)
         if path is None:
-            return Rejected(name, "image_absent", f"not in {self.source.name}, or there more than once")
+            return Rejected(name, Status.missing_file, f"not in {self.source.name}, or there more than once")
         try:
-            image = prepare_image(files.read(path), self.short_side, self.quality)
-        except BadImage as reason:
-            return Rejected(name, "image_undecodable", str(reason))
-        return Record(PurePosixPath(path).with_suffix("").as_posix(), image, texts)
+            made = admit(files.read(path), self.limits)
+        except NotAdmitted as reason:
+            return Rejected(name, reason.status, reason.detail, reason.row)
+        cleaned = [normalise(caption) for caption in captions]
+        row = made.row | ({"caption": _as_given(captions)} if any(caption.changed for caption in cleaned) else {})
+        key = PurePosixPath(path).with_suffix("").as_posix()
+        return Record(key, made.image, [caption.text for caption in cleaned], {}, row)
+
+
+def _as_given(captions: list[str]) -> str:
+    """For the rows parquet: one caption as it is, several as a JSON list."""
+    return captions[0] if len(captions) == 1 else json.dumps(captions, ensure_ascii=False)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vltk.data.shard import Record, Rejected
+from vltk.data.record import Record, Rejected
+from vltk.data.statuses import Status
 from vltk.errors import VltkError
 
 ENDINGS = {".txt", ".text", ".md", ".tokens"}
@@ -30,11 +31,13 @@ class Texts:
                 try:
                     lines.append(line.decode("utf-8-sig"))
                 except UnicodeDecodeError:
-                    yield Rejected(f"{name}:{number}", "not_utf8", f"{name}, line {number}")
+                    yield Rejected(f"{name}:{number}", Status.unreadable_row, f"{name}, line {number}: not UTF-8")
             for number, text in enumerate(packed(sentences(lines), self.max_words)):
                 key = f"{path.stem}_{number:07d}"
-                short = len(text.split()) < self.min_words
-                yield Rejected(key, "too_short", text) if short else Record(key, None, [text])
+                if len(text.split()) < self.min_words:
+                    yield Rejected(key, Status.filtered, f"fewer than {self.min_words} words: {text}")
+                else:
+                    yield Record(key, None, [text])
 
     def _files(self) -> list[Path]:
         if self.source.is_file():

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vltk.data.draft import Draft
-from vltk.data.image import jitter, take, to_planes
+from vltk.data.image import jitter, take
 
 
 class Image:
-    """`image`: `(3, size, size)` uint8 of the sample's crop; `size` is the recipe's `image.size` where not given."""
+    """`image`: `(3, size, size)` uint8 of the sample's crop, a view of pixels that lie as `(size, size, 3)`.
+
+    `size` is the recipe's `image.size` where not given.
+    """
 
     needs = ("image",)
 
@@ -20,4 +23,4 @@ class Image:
         pixels = take(draft.pixels, draft.crop, self.size or draft.image.size)
         if draft.image.color:
             pixels = jitter(pixels, draft.image.color, rng)
-        return {"image": to_planes(pixels)}
+        return {"image": pixels.transpose(2, 0, 1)}

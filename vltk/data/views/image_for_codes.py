@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vltk.data.draft import Draft
-from vltk.data.image import take_lanczos, to_planes
+from vltk.data.image import take_lanczos
 
 
 class ImageForCodes:
@@ -17,4 +17,4 @@ class ImageForCodes:
         self.size = size
 
     def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return {"image_for_codes": to_planes(take_lanczos(draft.pixels, draft.crop, self.size))}
+        return {"image_for_codes": take_lanczos(draft.pixels, draft.crop, self.size).transpose(2, 0, 1)}

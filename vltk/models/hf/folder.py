@@ -83,9 +83,11 @@ def write_normalisation(folder: Path, processor: str, image: Any) -> None:
 
 
 def write_tokens(folder: Path, vocabulary: Path) -> None:
-    """vocab.txt and the file by which AutoTokenizer knows that it is lower-casing BERT."""
-    shutil.copyfile(vocabulary, folder / "vocab.txt")
-    content = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+    """vocab.txt and the file by which AutoTokenizer knows that it is lower-casing BERT; a tokenizer.json tells all."""
+    shutil.copyfile(vocabulary, folder / vocabulary.name)
+    whole = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    words = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+    content = whole if vocabulary.name == "tokenizer.json" else words
     (folder / "tokenizer_config.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -1,0 +1,1 @@
+"""Bringing data from elsewhere: URL lists, archives, the hub."""

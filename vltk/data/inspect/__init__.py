@@ -1,0 +1,1 @@
+"""Looking at data sets: whether they are whole (verify), what is in them (stats, preview), what repeats (dedup)."""
