@@ -16,24 +16,13 @@ def data_ls(
 ) -> None:
     """The data sets on disk, then the known ones: licence, size, how many of their addresses still answer."""
     from vltk.data.card import load_card
-    from vltk.data.dataset import data_root
-    from vltk.data.fetch.estimate import size
     from vltk.data.shelf import ls, told
+    from vltk.data.shelf_table import show
 
     if card is not None:
         typer.echo("\n".join(told(load_card(card))))
         return
-    for row in ls():
-        if row.on_disk:
-            facts = [row.counts, size(row.bytes) if row.bytes else "", row.licence]
-            typer.echo(f"{data_root() / row.name}: {row.state}: {'; '.join(fact for fact in facts if fact)}")
-        else:
-            stored = f"about {size(row.bytes)} stored" if row.bytes else ""
-            answer = f"yield {row.expected}" if row.expected else ""
-            facts = [row.about, row.counts, stored, answer, f"licence: {row.licence}"]
-            typer.echo(
-                f"{row.name}: {row.state} (vltk data fetch {row.name}): {'; '.join(fact for fact in facts if fact)}"
-            )
+    show(ls())
 
 
 @data_app.command("rm")
