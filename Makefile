@@ -1,12 +1,12 @@
 # make demo: set up, then every stage of recipes/flava-tiny.yaml, its evaluation and its report.
-# make test: style, types, tests.
+# make test: style, types, tests. make slow: the tests that take minutes, such as ten kills at random moments.
 
-PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test setup clean
+.PHONY: demo test slow setup clean
 
 demo: $(READY)
 	$(BIN)/vltk data fetch shapes
@@ -20,10 +20,13 @@ test: $(READY)
 	$(BIN)/mypy vltk
 	$(BIN)/pytest
 
+slow: $(READY)
+	$(BIN)/pytest -m slow
+
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found"; exit 3; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; none was found"; exit 3; }
 	$(PYTHON) -m venv .venv
 	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
