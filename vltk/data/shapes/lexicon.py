@@ -26,8 +26,8 @@ SHAPES: dict[str, float] = {  # the most a shape is turned, degrees either way
 
 SIZES: dict[str, tuple[float, float]] = {  # diameter in pixels of a 96-pixel image; the gaps make "largest" clear
     "small": (14.0, 16.0),
-    "medium": (29.0, 33.0),
-    "large": (52.0, 58.0),
+    "medium": (27.0, 31.0),
+    "large": (47.0, 53.0),
 }
 
 TEXTURES = ("plain", "striped", "dotted", "checked")
