@@ -43,6 +43,7 @@ REDIRECTS = {
     "redirect-self": "{url}/redirect-self",
     "redirect-file": "file:///etc/hostname",
     "redirect-private": "http://10.0.0.1/picture.jpg",
+    "redirect-broken": "http://[x",
     "redirect-metadata": "http://169.254.169.254/latest/meta-data/",
 }
 
@@ -117,6 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _429_long(self) -> None:
         self._fail(429, [("Retry-After", "3600")])
+
+    def _retry_after_odd(self) -> None:
+        self._fail(429, [("Retry-After", "\u00b2")])  # a digit, and no number
+
+    def _retry_after_year(self) -> None:
+        self._fail(503, [("Retry-After", f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT")])
 
     def _503_always(self) -> None:
         self._fail(503)

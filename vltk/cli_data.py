@@ -27,12 +27,17 @@ def data_ls(
 
 @data_app.command("rm")
 def data_rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets; NAME also means NAME/train, ...")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Data sets, folders or cards of yours; with NAME/..."),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove data sets from the disk."""
+    from vltk.data.named import name_of
     from vltk.data.shelf import doomed, remove
 
+    names = [name_of(name) for name in names]
     places = [path for name in names for path in doomed(name)]
     if not yes:
         typer.echo("\n".join(str(path) for path in places))
@@ -64,7 +69,10 @@ def data_fetch(
 ) -> None:
     """Bring a data set; a fetch that was stopped goes on. Or say what to bring."""
     from vltk.data.build import fetch
+    from vltk.errors import VltkError
 
+    if status and not retry_failed:
+        raise VltkError("--status says which rows --retry-failed tries again: add --retry-failed")
     retry = (status or []) if retry_failed else None
     switches = {"dry_run": dry_run, "restart": restart, "replace": replace}
     found = fetch(what, name, recipe, overrides, way, accept_licence, retry, **switches)
@@ -116,7 +124,8 @@ def data_shard(
 @data_app.command("verify")
 def data_verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Data sets; NAME also means NAME/train, ...")
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Data sets, folders or cards of yours; with NAME/..."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All data sets on disk.")] = False,
     decode: Annotated[float, typer.Option(min=0, max=100, metavar="PERCENT", help="Images to decode as well.")] = 0,
@@ -142,7 +151,7 @@ def data_verify(
 
 @data_app.command("stats")
 def data_stats(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set on disk.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set on disk, its folder, or a card of yours.")],
     sample: Annotated[int, typer.Option(min=0, help="Samples whose texts are looked at.")] = 5000,
     seed: Annotated[int, typer.Option(help="Which samples these are.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
@@ -152,9 +161,10 @@ def data_stats(
 
     from vltk.data.inspect.stats import stats
     from vltk.data.inspect.stats_table import tables
+    from vltk.data.named import card_file, one_of
     from vltk.log import console
 
-    found = stats(name, sample, seed)
+    found = stats(one_of(name), sample, seed, card_file(name))
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -164,7 +174,7 @@ def data_stats(
 
 @data_app.command("preview")
 def data_preview(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set on disk.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set on disk, its folder, or a card of yours.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
     count: Annotated[int, typer.Option(min=1, help="Samples on the page.")] = 60,
     seed: Annotated[int, typer.Option(help="Which samples these are.")] = 0,
@@ -172,8 +182,10 @@ def data_preview(
 ) -> None:
     """A page of pictures with their captions, to look at."""
     from vltk.data.inspect.preview import preview
+    from vltk.data.named import card_file, one_of
 
-    typer.echo(f"{out}: {preview(name, out, count, seed, skipped):,} samples")
+    shown = preview(one_of(name), out, count, seed, skipped, card_file(name))
+    typer.echo(f"{out}: {shown:,} samples")
 
 
 @data_app.command("dedup")
@@ -188,13 +200,15 @@ def data_dedup(
     from vltk.data import skip
     from vltk.data.dataset import open_dataset
     from vltk.data.inspect.dedup import dedup
+    from vltk.data.named import one_of
 
+    names = [one_of(name) for name in names]
     if undo:
         for name in names:
             there = skip.undo(open_dataset(name, skips=False).folder)
             typer.echo(f"{name}: {'the skip list is removed' if there else 'there is no skip list'}")
         return
-    sets = [name for given in against or [] for name in given.split(",")]
+    sets = [one_of(name) for given in against or [] for name in given.split(",")]
     for found in dedup(names, sets, None if exact else distance):
         typer.echo(found)
 

@@ -45,7 +45,7 @@ def test_its_commands_run(workshop: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(workshop)
     monkeypatch.delenv("VLTK_DATA", raising=False)
     generate = shapes.generate
-    monkeypatch.setattr(shapes, "generate", lambda root: generate(root, sizes=SIZES))
+    monkeypatch.setattr(shapes, "generate", lambda root, **options: generate(root, sizes=SIZES, **options))
     assert len(COMMANDS) > 10
     for line in COMMANDS:
         words = shlex.split(line, comments=True)[1:]

@@ -16,10 +16,13 @@ OFTEN, SELDOM = 0.25, 30.0  # seconds between two: on a terminal, elsewhere
 
 
 class Bar:
-    """`if bar.due(): bar.show(done, text)`: how much of `total` is done, and what was found so far in words."""
+    """`if bar.due(): bar.show(done, text)`: how much of `total` is done, and what was found so far in words.
 
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total = title, max(1, total)
+    Where the total is not known (None, 0) there is no percentage and no end in sight.
+    """
+
+    def __init__(self, title: str, total: int | None = None) -> None:
+        self.title, self.total = title, total or None
         self.live = sys.stdout.isatty() and not is_quiet()
         self.started = time.monotonic()
         self._next = self.started + (QUIET if self.live else SELDOM)
@@ -38,20 +41,27 @@ class Bar:
         """Whether it is time to show something."""
         return time.monotonic() >= self._next
 
+    def rate(self, done: int) -> str:
+        """`1,234/s`: of what was done since the bar was made."""
+        return f"{done / max(time.monotonic() - self.started, 1e-9):,.0f}/s"
+
     def show(self, done: int, text: str) -> None:
         self._next = time.monotonic() + (OFTEN if self.live else SELDOM)
-        done = min(done, self.total)
         if self.live:
             self._draw(done, text)
             return
-        share = done / self.total
+        if self.total is None:
+            say(f"{self.title}: {text}")
+            return
+        share = min(done / self.total, 1)
         minutes = (time.monotonic() - self.started) * (1 - share) / max(share, 1e-9) / 60
         say(f"{self.title}: {share:.0%}, {f'about {minutes:.0f} min left, ' if share else ''}{text}")
 
     def _draw(self, done: int, text: str) -> None:
         if self._bar is None:
-            parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            self._bar = Progress(*parts, TextColumn("{task.fields[found]}"), console=console)
+            parts = (TextColumn("{task.description}"), BarColumn())
+            ends = (TaskProgressColumn(), TimeRemainingColumn()) if self.total else ()
+            self._bar = Progress(*parts, *ends, TextColumn("{task.fields[found]}"), console=console)
             self._task = self._bar.add_task(self.title, total=self.total, found="")
             self._bar.start()
-        self._bar.update(self._task, completed=done, found=text)
+        self._bar.update(self._task, completed=min(done, self.total or done), found=text)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from vltk.data.fetch.form import Layout
 from vltk.errors import VltkError
 
-Form = Literal["tsv", "csv", "jsonl", "json", "parquet", "txt"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -123,7 +123,7 @@ class UrlList(Facts):
 
     kind: Literal["urls"]
     files: list[RemoteFile]
-    form: Form
+    form: Layout
     header: bool = True
     columns: list[str] = []
     url: str = "url"

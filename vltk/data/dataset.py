@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from vltk.data.members import Misfit, Sample
+from vltk.data.publish import FORMAT
 from vltk.data.remote import is_remote
 from vltk.data.store import Absent, Damaged, Store
 from vltk.errors import Missing, VltkError
 
 __all__ = ["Dataset", "Sample", "data_root", "dataset_folder", "dataset_names", "is_on_disk", "open_dataset"]
-
-FORMAT = 2  # of a data set's folder; those of a larger number are refused
 
 
 def data_root() -> Path:
@@ -184,9 +183,29 @@ def _skip_list(folder: Path) -> np.ndarray:
 
 def damaged(path: Path | str, name: str, what: str) -> VltkError:
     """The error for a file that is not as its manifest says, with the commands that make the data set again."""
-    from vltk.data.card import steps_for
-
     if is_remote(name) or is_remote(str(path)):
         return VltkError(f"{path}: {what}\nThe data set {name!r} has to be uploaded again.")
-    again = "\n".join(f"  {step}:\n  {command} --replace" for step, command in steps_for(name))
+    again = "\n".join(f"  {step}:\n  {command} --replace" for step, command in remedies(name))
     return VltkError(f"{path}: {what}\nThe data set {name!r} has to be made again:\n{again}")
+
+
+def remedies(name: str) -> list[tuple[str, str]]:
+    """What to bring and what to type so that a data set on disk is made once more; as it was fetched, if it was."""
+    from vltk.data.card import card_names, fetch_command, load_card, steps_for
+
+    try:
+        source = json.loads((dataset_folder(name) / "manifest.json").read_text(encoding="utf-8"))["source"]
+        kind, card, part = source.get("kind"), source.get("card"), source.get("part")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return steps_for(name)  # the manifest is what is damaged
+    if not card and kind != "urls":
+        return steps_for(name)
+    whole = name.removesuffix(f"/{part}") if part else name
+    if not card:
+        command = f"vltk data fetch {source.get('list', 'LIST')}"
+    elif card in card_names():
+        command = f"{fetch_command(load_card(card))} --from {kind}"
+    else:
+        command = f"vltk data fetch CARD.yaml --from {kind}"
+    named = "" if whole == card else f" --name {whole}"
+    return [(f"the data set {name}, as it was fetched", f"{command}{named}")]

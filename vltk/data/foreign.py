@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from vltk import __version__
-from vltk.data.dataset import FORMAT, data_root, dataset_folder
+from vltk.data.dataset import data_root, dataset_folder
+from vltk.data.image import ENDINGS
 from vltk.data.members import Scattered, texts_of
 from vltk.data.remote import is_remote, opened
-from vltk.data.shard import ABSENT, BLOCK, Manifest
+from vltk.data.shard import ABSENT, BLOCK, FORMAT, Manifest
 from vltk.errors import VltkError
 
-IMAGES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff"}
 TEXTS = {"txt", "text", "caption"}
-FIELDS = {**dict.fromkeys(IMAGES, "image"), **dict.fromkeys(TEXTS, "text"), "json": "meta"}
+FIELDS = {**dict.fromkeys((ending[1:] for ending in ENDINGS), "image"), **dict.fromkeys(TEXTS, "text"), "json": "meta"}
 LARGEST = 2**24  # bytes of a JSON
 
 
@@ -91,7 +91,7 @@ def is_webdataset(source: Path | str) -> bool:
         return True
     source = Path(source)
     if source.is_dir():
-        if any(path.suffix.lower().removeprefix(".") in IMAGES for path in source.rglob("*")):
+        if any(path.suffix.lower() in ENDINGS for path in source.rglob("*")):
             return False
         tars = sorted(source.rglob("*.tar"))
         return bool(tars) and looks_foreign(tars[0])

@@ -22,6 +22,7 @@ MAX_PIXELS = 64_000_000  # of a stored image; looked up in the header, before de
 MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels
 STRIP = 256  # rows
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF", "TIFF", "PPM")  # not EPS and the like, which run programs
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".ppm", ".pgm")
 DECODE_ERRORS = (ValueError, OSError, SyntaxError, struct.error, cv2.error, Image.DecompressionBombError)
 CUBIC, LINEAR = 1.25, 2.2  # up to these factors of shrinking (at 2, linear is the mean of 2 x 2 pixels); area beyond
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vltk.data.caption import decoded
 from vltk.data.shard import ABSENT, BLOCK, INDEX
 
 MEMBERS = np.dtype(
@@ -119,17 +120,9 @@ def texts_of(text: bytes | None, facts: dict[str, Any]) -> list[str]:
     if isinstance(captions, list) and captions and all(isinstance(one, str) for one in captions):
         return captions
     if text is not None:
-        return [decoded(text)]
+        return [decoded(text).removeprefix("\ufeff")]
     caption = facts.get("caption")
     return [caption] if isinstance(caption, str) else []
-
-
-def decoded(text: bytes) -> str:
-    """Any bytes as text: UTF-8, else what Windows calls Latin-1, in which every byte is a letter or a sign."""
-    try:
-        return text.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return text.decode("cp1252", "replace")
 
 
 def _facts(meta: bytes | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,21 +40,25 @@ class Limits:
     quality: int = 90  # of the JPEG, where one is made
 
     def __post_init__(self) -> None:
-        ceiling = CEILING if self.short_side else MAX_PIXELS  # what is stored is decoded again
-        wrong = {
-            "max_bytes": (self.max_bytes is None or self.max_bytes > 0, "at least 1 byte"),
-            "max_pixels": (0 < self.max_pixels <= ceiling, f"1 to {ceiling:,} pixels"),
-            "min_side": (self.min_side >= 1, "at least 1 pixel"),
-            "max_aspect": (self.max_aspect >= 1, "at least 1"),
-            "short_side": (
-                self.short_side == 0 or self.short_side >= MIN_SIDE,
-                f"at least {MIN_SIDE} pixels, or 0 to keep images as they are",
-            ),
-            "quality": (1 <= self.quality <= 100, "1 to 100"),
-        }
-        for name, (right, meant) in wrong.items():
-            if not right:
-                raise VltkError(f"--{name.replace('_', '-')} {getattr(self, name)}: {meant}")
+        for name, meant in mistakes(vars(self)).items():
+            raise VltkError(f"--{name.replace('_', '-')} {getattr(self, name)}: {meant}")
+
+
+def mistakes(given: Mapping[str, Any]) -> dict[str, str]:
+    """What is meant by each of the fields of Limits that has a value which cannot be meant."""
+    ceiling = CEILING if given["short_side"] else MAX_PIXELS  # what is stored is decoded again
+    right = {
+        "max_bytes": (given["max_bytes"] is None or given["max_bytes"] > 0, "at least 1 byte"),
+        "max_pixels": (0 < given["max_pixels"] <= ceiling, f"1 to {ceiling:,} pixels"),
+        "min_side": (given["min_side"] >= 1, "at least 1 pixel"),
+        "max_aspect": (given["max_aspect"] >= 1, "at least 1"),
+        "short_side": (
+            given["short_side"] == 0 or given["short_side"] >= MIN_SIDE,
+            f"at least {MIN_SIDE} pixels, or 0 to keep images as they are",
+        ),
+        "quality": (1 <= given["quality"] <= 100, "1 to 100"),
+    }
+    return {name: meant for name, (fine, meant) in right.items() if not fine}
 
 
 @dataclass(frozen=True)

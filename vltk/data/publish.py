@@ -17,9 +17,12 @@ from typing import Any
 from vltk import __version__
 from vltk.errors import VltkError
 
-FORMAT = 2  # of the folder; 1 has no `rows`, `tools` and no counts by shard, and fewer columns of rows
+FORMAT = 2  # of the folder; larger ones are refused; 1 has no `rows`, `tools`, counts by shard, and fewer row columns
 PARTS = ("shards", "rows", "quarantine")
-OWNED = (*PARTS, "tokens", "skip.parquet")  # what goes with a replaced data set
+OWNED = (*PARTS, "tokens", "skip.parquet")  # what goes with a replaced data set, with TOKENIZERS where it is of tokens
+TOKENIZERS = ("tokenizer.json", "vocab.txt")
+WORK = (".part", ".fetch", ".tokens")  # folders of writers, locked while they are at work
+LEAVING = ".replaced.json"  # the manifest of a data set that is being replaced
 TOOLS = {"pyarrow": "pyarrow", "opencv": "opencv-python-headless", "simplejpeg": "simplejpeg"}
 
 
@@ -104,13 +107,22 @@ def _check(part_folder: Path, folder: Path, entries: list[dict[str, Any]]) -> No
 
 def _clear(folder: Path) -> None:
     """Remove the data set that is to be replaced; its manifest goes first, and comes to mind again after a kill."""
-    leaving = folder / ".replaced.json"
+    leaving = folder / LEAVING
     if (folder / "manifest.json").exists():
         (folder / "manifest.json").rename(leaving)
     if leaving.exists():
-        for name in OWNED:
-            _remove(folder / name)
+        for path in owned(folder):
+            _remove(path)
         leaving.unlink()
+
+
+def owned(folder: Path) -> list[Path]:
+    """What belongs to the data set in a folder, there or not, but for its manifest and the work of writers.
+
+    A tokenizer's file is the data set's own copy where it holds tokens, and of the user elsewhere.
+    """
+    tokenizers = TOKENIZERS if (folder / "tokens").exists() else ()  # first: they are known by the tokens
+    return [folder / name for name in (*tokenizers, *OWNED)]
 
 
 def _move(part: Path, path: Path) -> None:

@@ -13,12 +13,9 @@ from typing import Any
 
 from vltk.data.card import Card, Generated, Local, card_names, load_card
 from vltk.data.dataset import data_root, dataset_folder, dataset_names
+from vltk.data.publish import LEAVING, WORK, owned
 from vltk.errors import VltkError
 from vltk.strict import suggest
-
-# what vltk writes into the folder of a data set, the manifest first: without it there is no data set
-OWNED = ("manifest.json", "shards", "rows", "quarantine", "tokens", "tokenizer.json", "skip.parquet", ".fetch", ".part")
-LOCKS = (".part", ".fetch")
 
 
 @dataclass(frozen=True)
@@ -116,12 +113,17 @@ def doomed(name: str) -> list[Path]:
     """
     folder = _folder(name)
     folders = [folder, *(dataset_folder(have) for have in dataset_names() if have.startswith(f"{name.strip('/')}/"))]
-    found = [place / owned for place in folders for owned in OWNED if (place / owned).exists()]
+    found = [path for place in folders for path in _written(place) if path.exists()]
     if not found:
         raise VltkError(f"no data set {name!r} in {data_root()}{suggest(name, dataset_names())}")
     for place in folders:
         _check_idle(place)
     return found
+
+
+def _written(folder: Path) -> list[Path]:
+    """What vltk writes into the folder of a data set, the manifest first: without it there is no data set."""
+    return [folder / "manifest.json", folder / LEAVING, *owned(folder), *(folder / name for name in WORK)]
 
 
 def _folder(name: str) -> Path:
@@ -136,7 +138,7 @@ def _folder(name: str) -> Path:
 
 
 def _check_idle(folder: Path) -> None:
-    for name in LOCKS:
+    for name in WORK:
         if (folder / name).exists():
             handle = os.open(folder / name, os.O_RDONLY)
             try:

@@ -25,7 +25,6 @@ class Status(StrEnum):
     no_caption = "no_caption", "the caption is empty"
     unreadable_row = "unreadable_row", "the input line has another layout, or is no text"
     filtered = "filtered", "left out on purpose: a filter of the card, a split list, too few words"
-    duplicate = "duplicate", "stored already, under another row"
     # the network
     private_address = "private_address", "the host is a private, loopback or link-local address"
     dns = "dns", "the host name has no address", True
@@ -45,7 +44,6 @@ class Status(StrEnum):
     http_5xx = "http_5xx", "an error of the server (HTTP 5xx)", True
     # the file
     missing_file = "missing_file", "the file is not there, or there more than once"
-    hash_mismatch = "hash_mismatch", "the bytes have another sha256 than the list says"
     not_an_image = "not_an_image", "the bytes are no image: an HTML page, text, an unknown format"
     undecodable = "undecodable", "an image that is cut or damaged"
     too_many_pixels = "too_many_pixels", "more pixels than the limit, by the header"

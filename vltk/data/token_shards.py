@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vltk.data.hashes import file_sha256
 from vltk.data.publish import sync
 from vltk.data.record import Rejected
 from vltk.data.row_table import RowTable
@@ -144,7 +145,8 @@ class TokenWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         self._rows.close()
-        sync(self.folder / "rows" / f"{self.number:05d}.parquet")
+        rows = self.folder / "rows" / f"{self.number:05d}.parquet"
+        sync(rows)
         arrays = {"index": ("idx.npy", self.starts), "documents": ("doc.npy", self.firsts)}
         digests = {f"{name}_sha256": self._save(ending, values) for name, (ending, values) in arrays.items()}
         name = f"tokens/{self.number:05d}"
@@ -153,7 +155,8 @@ class TokenWriter:
         size = self.counts["tokens"] * self.dtype.itemsize
         return files | counts | digests | {
             "images": 0, "texts": self.counts["samples"], "bytes": size, "sha256": self._sha.hexdigest(),
-            "rows": self.next_row - self.first_row, "statuses": dict(sorted(self.statuses.items())),
+            "rows": self.next_row - self.first_row, "rows_sha256": file_sha256(rows),
+            "statuses": dict(sorted(self.statuses.items())),
         }  # fmt: skip
 
     def _save(self, ending: str, values: array[int]) -> str:

@@ -16,14 +16,13 @@ from typing import Any
 
 from vltk import __version__
 from vltk.data.hashes import file_sha256
-from vltk.data.publish import FORMAT, sync
+from vltk.data.publish import FORMAT, owned, sync
 from vltk.data.record import Rejected
 from vltk.data.text import Tokenizer
 from vltk.data.token_shards import COUNTS, dtype_for
 from vltk.errors import VltkError
 
 NAME = ".tokens"
-OWNED = ("tokens", "rows", "quarantine", "shards", "skip.parquet", "tokenizer.json", "vocab.txt")  # goes when replaced
 Entry = dict[str, Any]  # of a shard in the manifest
 
 
@@ -72,8 +71,8 @@ class Work:
             self.entries.clear()  # nothing to go on from
             raise VltkError(f"no usable document: {lost or 'the input is empty'}")
         (folder / "manifest.json").unlink(missing_ok=True)
-        for name in OWNED:
-            _remove(folder / name)
+        for path in owned(folder):
+            _remove(path)
         lines = [path.read_text(encoding="utf-8") for path in sorted(self.path.glob("quarantine/*"))]
         if lines:
             (folder / "quarantine").mkdir()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from tokenizers import BertWordPieceTokenizer, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from vltk.data.bar import Bar
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.record import Rejected
 from vltk.data.sources.documents import Documents, StoredTexts, documents
@@ -131,9 +132,14 @@ class _Texts:
         self.datasets = datasets
 
     def __iter__(self) -> Iterator[str]:
-        for dataset in self.datasets:
-            for index in range(len(dataset)):
-                yield from dataset.read(index).texts
+        done = 0
+        with Bar("reading texts", sum(map(len, self.datasets))) as bar:
+            for dataset in self.datasets:
+                for index in range(len(dataset)):
+                    yield from dataset.read(index).texts
+                    done += 1
+                    if bar.due():
+                        bar.show(done, f"{done:,} samples, {bar.rate(done)}")
 
 
 class _Sentences:
@@ -143,7 +149,14 @@ class _Sentences:
         self.given = given
 
     def __iter__(self) -> Iterator[str]:
-        for source in self.given:
-            for document in source.read():
-                if not isinstance(document, Rejected):
-                    yield from document.sentences
+        alike = len({type(source) for source in self.given}) == 1  # bytes and samples do not add up
+        total, before, count = sum(source.total for source in self.given), 0, 0
+        with Bar("reading texts", total if alike else None) as bar:
+            for source in self.given:
+                for document in source.read():
+                    for sentence in () if isinstance(document, Rejected) else document.sentences:
+                        yield sentence
+                        count += 1
+                        if bar.due():
+                            bar.show(before + source.done, f"{count:,} sentences, {bar.rate(count)}")
+                before += source.total

@@ -100,6 +100,24 @@ def test_damage(tmp_path: Path) -> None:
             tar.addfile(info, io.BytesIO(body))
     with pytest.raises(VltkError, match="is damaged"):
         unpack(tmp_path / "c.tar", tmp_path / "out")
+    assert not list(tmp_path.glob("out*")), "no .part either"
     with pytest.raises(VltkError, match=r"nothing in it is named \*\.json"):
         unpack(zipped(tmp_path / "d.zip", {"a": b""}), tmp_path / "out", "*.json")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "method", "said"),
+    [(1, zipfile.ZIP_STORED, "a.zip: a is encrypted"), (0, 99, "a.zip: .*compression")],
+)
+def test_zips_that_python_does_not_unpack(tmp_path: Path, flag: int, method: int, said: str) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a": b"secret"})
+    data = bytearray(archive.read_bytes())
+    listed = data.index(b"PK\x01\x02")  # the headers before the file, and in the list at the end
+    for flags, methods in ((6, 8), (listed + 8, listed + 10)):
+        data[flags] |= flag
+        data[methods : methods + 2] = method.to_bytes(2, "little")
+    archive.write_bytes(data)
+    with pytest.raises(VltkError, match=said):
+        unpack(archive, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.unit.data.samples import caption, picture
 from vltk.data.build import fetch, missing, shard
 from vltk.data.card import card_names, load_card
-from vltk.data.dataset import open_dataset
+from vltk.data.dataset import data_root, open_dataset
+from vltk.data.image import ENDINGS
 from vltk.data.prepare import Limits
 from vltk.data.shard import Record, write_dataset
 from vltk.data.shelf import ls
+from vltk.data.sources._images import ImageFiles
+from vltk.data.sources._raw import record
+from vltk.data.sources._tars import tar_rows
 from vltk.data.sources.texts import packed, sentences
 from vltk.data.text import SPECIAL, Tokenizer
 from vltk.data.vocabulary import train_vocabulary
@@ -129,7 +136,8 @@ def test_undecodable_and_absent_images_get_a_status(tmp_path: Path, photos: Path
         ("", "captions.csv is empty"),
         ("image,caption\n", "has a header and no captions"),
         ("photo,words\nx,y\n", "no column 'image' in the first line; have: photo, words"),
-        ("image,caption\np0.jpg,a,b\n", "captions.csv:2: 3 columns, the header has 2"),
+        ("image,caption\np0.jpg\n", "captions.csv:2: 1 columns, the header has 2"),
+        ("image,caption\np0.jpg,a\np1.jpg\n\np2.jpg\n", r"captions.csv:3: 1 columns.*2 of the 3 rows cannot be read"),
         ("just words\n", "no known layout of captions"),
         (
             "image,caption\nq0.jpg,a\nq1.jpg,b\np0.jpg,c\n",
@@ -145,11 +153,102 @@ def test_wrong_caption_files(tmp_path: Path, root: Path, photos: Path, body: str
     assert not root.exists()
 
 
-def test_latin1_captions_are_refused(tmp_path: Path, photos: Path) -> None:
+def stored(name: str) -> dict[str, list[str]]:
+    dataset = open_dataset(name)
+    return {sample.key: sample.texts for sample in map(dataset.read, range(len(dataset)))}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['p0.jpg,"a dog', "p1.jpg,b", "p2.jpg,c", "p3.jpg,d"],  # never closed
+        ['p0.jpg,"a dog', "p1.jpg,b", 'p2.jpg,"c', "p3.jpg,d"],  # two that could hold what is between them
+        ['p0.jpg,"a dog', 'p1.jpg,b"', "p2.jpg,c", 'p3.jpg,d"'],
+        ['p0.jpg,"a dog', "p1.jpg,b", "p2.jpg,c", '"p3.jpg",d'],
+    ],
+)
+@pytest.mark.parametrize("ending", [".jpg", ""])
+def test_an_unclosed_quote_loses_no_row(tmp_path: Path, photos: Path, lines: list[str], ending: str) -> None:
     path = tmp_path / "captions.csv"
-    path.write_bytes("image,caption\np0.jpg,café\n".encode("latin1"))
-    with pytest.raises(VltkError, match="not UTF-8 at byte"):
-        shard(photos, "wrong", path)
+    path.write_text("\n".join(["image,caption", *lines, ""]).replace(".jpg", ending))
+    manifest = shard(photos, "quotes", path)
+    assert manifest.statuses == {"ok": 4}
+    assert {key: text.strip('"') for key, (text,) in stored("quotes").items()} == {
+        "p0": "a dog", "p1": "b", "p2": "c", "p3": "d",
+    }  # fmt: skip
+
+
+def test_quoted_captions_of_several_lines(tmp_path: Path, photos: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text('caption,image\n"one\n\ntwo, ""three"", four",p0.jpg\nfive, six,p1.jpg\n"seven\neight",p2.jpg\n')
+    assert shard(photos, "lines", path).statuses == {"ok": 3}
+    assert stored("lines") == {"p0": ['one two, "three", four'], "p1": ["five, six"], "p2": ["seven eight"]}
+
+
+@pytest.mark.parametrize(
+    ("ending", "body", "bad"),
+    [
+        ("csv", b"image,caption\np0.jpg,caf\xe9\np1.jpg\np2.jpg,na\xc3\xafve \x93c\x94\n", "3"),
+        ("tsv", b"image\tcaption\np0.jpg\tcaf\xe9\np1.jpg\np2.jpg\tna\xc3\xafve \x93c\x94\n", "3"),
+        ("txt", b"p0.jpg#0\tcaf\xe9\np1.jpg#0 caption\np2.jpg#1\tna\xc3\xafve \x93c\x94\n", "2"),
+        (
+            "jsonl",
+            b'{"image": "p0.jpg", "caption": "caf\xe9"}\n{"image": "p1\n'
+            b'{"image": "p2.jpg", "caption": "na\xc3\xafve \x93c\x94"}\n',
+            "2",
+        ),
+        (
+            "json",
+            b'[{"image": "p0.jpg", "caption": "caf\xe9"}, {"image": "p1.jpg"}, '
+            b'{"image": "p2.jpg", "caption": "na\xc3\xafve \x93c\x94"}]',
+            "2",
+        ),
+    ],
+)
+def test_an_odd_byte_or_row_costs_one_row(tmp_path: Path, photos: Path, ending: str, body: bytes, bad: str) -> None:
+    path = tmp_path / f"captions.{ending}"
+    path.write_bytes(body)
+    manifest = shard(photos, "odd", path)
+    assert manifest.statuses == {"ok": 2, "unreadable_row": 1} and manifest.rows == 3
+    assert stored("odd") == {"p0": ["café"], "p2": ["naïve “c”"]}
+    (row,) = [row for row in table_of("odd") if row["status"] == "unreadable_row"]
+    assert row["key"] == f"captions.{ending}:{bad}" and "p1" in row["caption"] and row["detail"]
+
+
+def table_of(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(data_root() / name / "rows").to_pylist()
+    return rows
+
+
+def test_json_that_was_cut_is_refused(tmp_path: Path, root: Path, photos: Path) -> None:
+    """Its last line alone would be a caption."""
+    path = tmp_path / "captions.json"
+    path.write_text('[{"image": "p0.jpg", "caption": "a"},\n{"image": "p1.jpg", "caption": "b"}\n')
+    with pytest.raises(VltkError, match="captions.json: no JSON"):
+        shard(photos, "cut", path)
+    assert not root.exists()
+
+
+def test_avif_is_found_wherever_images_are(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, ending in enumerate(ENDINGS):
+        (folder / f"p{index}{ending}").write_bytes(b"")
+    assert len(ImageFiles(folder).names) == len(ENDINGS)
+    Image.new("RGB", (40, 40), "red").save(folder / f"p{ENDINGS.index('.avif')}.avif")
+    path = tmp_path / "mirror.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(folder / f"p{ENDINGS.index('.avif')}.avif", "a.avif")
+        (folder / "a.txt").write_text("a red wall")
+        tar.add(folder / "a.txt", "a.txt")
+    (raw,) = tar_rows(path, "", ["txt"], Limits())
+    assert isinstance(record(raw, Limits()), Record)
+    assert shard(path, "in_place").images == 1
+    captions = tmp_path / "b.txt"
+    captions.write_text("a.avif,a red wall\n")
+    with pytest.raises(VltkError, match="captions of images"):
+        shard(captions, "avif")
+    assert shard(path, "pictures", kind="images").statuses == {"ok": 1}
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])

@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vltk.data.card_schema import Hub
 from vltk.data.record import Record, Rejected
 from vltk.data.sentences import HELD, sentences, split
 from vltk.data.shard import write_dataset
+from vltk.data.sources._parquet import parquet_rows
 from vltk.data.sources.documents import Document, Documents, documents
 from vltk.errors import Missing, VltkError
 
@@ -195,3 +197,22 @@ def test_texts_of_a_data_set(root: Path) -> None:
     assert read(Path("t"))[0] == {"k0": ["A dog.", "A cat."], "k1": ["One."], "k1#1": ["Two."]}
     with pytest.raises(Missing, match="'absent' is not on disk"):
         read(Path("absent"))
+
+
+def test_pieces_of_a_text_of_the_hub_are_one_document(root: Path, tmp_path: Path) -> None:
+    """Packed as samples of at most 60 words, an article is one document again, over the ends of shards."""
+    articles = [
+        " ".join(f"Sentence {number} of {article} has seven words." for number in range(40)) for article in "ab"
+    ]
+    articles.insert(1, "Short one here.")
+    table = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": articles}), table)
+    rows = list(parquet_rows(table, "00000_", Hub(kind="hub", files=[], text="text")))
+    assert len(rows) > 10
+    records = [Record(row.key, None, list(row.texts)) for row in rows]
+    write_dataset(root / "news", records, source={"kind": "hub"}, samples_per_shard=4)
+    assert [" ".join(found) for found in read(Path("news"))[0].values()] == articles
+    keys = [row.key for row in documents("news").read() if isinstance(row, Document)]  # their sentences not taken
+    assert keys == [f"00000_000000{number}" for number in range(3)]
+    write_dataset(root / "own", records, source={"kind": "texts"}, samples_per_shard=4)
+    assert len(read(Path("own"))[0]) == len(rows), "of other data sets every text is one"

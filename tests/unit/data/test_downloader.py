@@ -70,6 +70,17 @@ def test_every_row_of_the_web_ends_once_with_its_status(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.tar"))
 
 
+def test_a_piece_that_was_given_back_is_not_fetched_again(tmp_path: Path) -> None:
+    taker, out = Taker(), tmp_path / "out"
+    out.mkdir()
+    write_piece(out, 0).discard()
+    with Web() as web:
+        listing = listed(tmp_path, [web.good(number) for number in range(6)])
+        download(listing, out, Options(processes=1, threads=4, piece=3), Policy(private_hosts=web.hosts), taker)
+        assert sorted(web.requests) == [f"/good/{number}.jpg" for number in (3, 4, 5)]
+    assert taker.pieces == [1]
+
+
 # ------------------------------------------------------------------------------------------------ kills
 
 
@@ -203,6 +214,9 @@ for url in sys.argv[1:]:
         print(len(urllib.request.urlopen(url, timeout=60).read()))
     except Exception as error:
         print(error)
+import os, tempfile
+(folder,) = os.scandir(tempfile.gettempdir())
+print(oct(folder.stat().st_mode & 0o777))
 """
 
 
@@ -216,8 +230,8 @@ def test_a_worker_on_a_cluster_has_a_proxy_of_its_own_and_no_other_way_out(tmp_p
     private = "HTTP Error 403: vltk private_address 10.0.0.1 is 10.0.0.1"
     assert lines[:2] == [str(len(good(1))), str(len(good(21)))], said.stderr
     assert lines[2:5] == ["HTTP Error 404: vltk http_404 HTTP 404", private, private]
-    assert [line.split(":")[0] for line in lines[5:]] == ["<urlopen error unknown url type"] * 3
-    assert len(list(tmp_path.glob("vltk-proxy-*.jsonl"))) == 1
+    assert [line.split(":")[0] for line in lines[5:8]] == ["<urlopen error unknown url type"] * 3
+    assert lines[8] == "0o700" and not list(tmp_path.iterdir())  # its log is nobody else's, and goes with it
 
 
 # ------------------------------------------------------------------------------------------------ without img2dataset
@@ -270,6 +284,30 @@ time.sleep(60)"""
     with pytest.raises(VltkError, match="enough"):
         download(listed(tmp_path, ["http://a.example/"] * 3), out, QUICK, Policy(), refuse)
     assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
+def test_no_piece_is_begun_while_one_is_being_taken(tmp_path: Path, child: Callable[[str], None]) -> None:
+    def take(piece: Piece) -> None:
+        pids.append(pid.read_text())
+        _wait(lambda: ") T " in Path(f"/proc/{pids[-1]}/stat").read_text(), 5)  # stopped
+        time.sleep(0.3)
+
+    out, pid, pids = tmp_path / "out", tmp_path / "pid", list[str]()
+    for number in range(2):
+        write_piece(tmp_path, number)
+    child(
+        f"""
+import os, shutil, time
+open({str(pid)!r}, "w").write(str(os.getpid()))
+for number in range(2):
+    for name in (".tar", ".parquet", "_stats.json"):
+        shutil.copy(f"{tmp_path}/0000{{number}}{{name}}", {str(out)!r})
+    time.sleep(0.5)
+time.sleep(60)"""
+    )
+    options = Options(piece=3, stall=30.0, restarts=0)
+    download(listed(tmp_path, ["http://a.example/"] * 6), out, options, Policy(), take)
+    assert len(pids) == 2 and len(set(pids)) == 1  # it went on after the first, and was not started again
 
 
 def test_another_list_in_the_same_folder_is_refused(tmp_path: Path, child: Callable[[str], None]) -> None:

@@ -16,11 +16,14 @@ from tests.unit.data.samples import picture
 from tests.web import HTML
 from vltk.data.build import fetch
 from vltk.data.dataset import open_dataset
-from vltk.data.fetch import estimate, rounds
+from vltk.data.fetch import bring, estimate, rounds
 from vltk.data.fetch.downloader import Outcome
+from vltk.data.fetch.form import Form
 from vltk.data.fetch.options import FetchOptions, load
+from vltk.data.fetch.plan import identity
 from vltk.data.fetch.progress import FetchProgress
 from vltk.data.fetch.state import State, locked
+from vltk.data.sources import shapes
 from vltk.data.statuses import Status
 from vltk.errors import Missing, RecipeError, VltkError
 
@@ -161,6 +164,99 @@ def test_lost_rows_of_a_finished_data_set_are_tried_again(tmp_path: Path, web: F
         fetch(str(path), overrides=KEYS, retry=["http_999"])
 
 
+def test_a_retry_that_mends_nothing_ends(tmp_path: Path, web: FakeWeb) -> None:
+    """There is no early look: rows that failed before tell nothing of this machine."""
+    web.answers = {url(row): [Status.timeout] for row in range(60, 200)}
+    path = pairs(tmp_path, 200)
+    fetch(str(path), overrides=[*KEYS, "expected=0.3"])
+    web.made.clear(), web.discarded.clear()
+    fetch(str(path), overrides=KEYS, retry=[])
+    assert open_dataset("pairs").manifest["statuses"] == {"ok": 60, "timeout": 140} and len(rows_of("pairs")) == 200
+    assert fetch(str(path), overrides=KEYS) == ["pairs"]
+
+
+def test_a_stopped_retry_is_known_by_the_plain_command(
+    tmp_path: Path, web: FakeWeb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    web.answers = {url(row): [Status.timeout] * 3 + [picture(row)] for row in range(40)}
+    path = pairs(tmp_path)
+    fetch(str(path), overrides=[*KEYS, "expected=0.3"])
+    for _ in range(2):
+        web.made.clear(), web.discarded.clear()
+        web.stop_after = 1
+        with pytest.raises(KeyboardInterrupt):
+            fetch(str(path), overrides=KEYS, retry=[])
+        with pytest.raises(VltkError, match="lost rows are being tried again: go on with --retry-failed.*--restart"):
+            fetch(str(path), overrides=KEYS)
+        before = len(web.asked)
+        assert fetch(str(path), overrides=KEYS, restart=True) == ["pairs"] and len(web.asked) == before
+        assert open_dataset("pairs").manifest["samples"] == 20 and "is complete" in capsys.readouterr().out
+    web.made.clear(), web.discarded.clear()
+    web.stop_after = None
+    fetch(str(path), overrides=KEYS, retry=[])
+    assert open_dataset("pairs").manifest["samples"] == 60 == len(rows_of("pairs"))
+
+
+def test_a_retry_stores_images_as_the_data_set_does(tmp_path: Path, web: FakeWeb) -> None:
+    web.answers = {url(1): [Status.timeout] * 3 + [picture(1)]}
+    path = pairs(tmp_path)
+    fetch(str(path), overrides=[*KEYS, "short_side=16"])
+    web.made.clear(), web.discarded.clear()
+    for retry in ([], ["timeout"]):
+        with pytest.raises(VltkError, match="was made with short_side 16, not 32; rows tried again are stored alike"):
+            fetch(str(path), overrides=[*KEYS, "short_side=32"], retry=retry)
+    web.stop_after = 0
+    with pytest.raises(KeyboardInterrupt):
+        fetch(str(path), overrides=KEYS, retry=[])
+    with pytest.raises(VltkError, match="was made with short_side 16, not 32"):
+        fetch(str(path), overrides=[*KEYS, "short_side=32"], retry=[])
+    web.stop_after = None
+    fetch(str(path), overrides=KEYS, retry=[])
+    assert {row["height"] for row in rows_of("pairs")} == {16}
+
+
+def test_switches_that_mean_nothing_are_refused(
+    tmp_path: Path, web: FakeWeb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(pairs(tmp_path))
+    fetch(path, overrides=KEYS)
+    before, asked = (tmp_path / "data" / "pairs" / "manifest.json").stat().st_mtime_ns, len(web.asked)
+    for flags, said in {
+        ("--retry-failed", "--dry-run"): "--retry-failed does not go with --dry-run: leave it out",
+        ("--retry-failed", "--replace", "--restart"): "does not go with --replace, --restart: leave them out",
+        ("--status", "timeout"): "add --retry-failed",
+        ("--from", "mirror"): "--from mirror is a way of a card",
+    }.items():
+        assert call("data", "fetch", path, *KEYS, *flags) == 1
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "data" / "pairs" / "manifest.json").stat().st_mtime_ns == before and len(web.asked) == asked
+    for given in ("--dry-run", "--name x", "--restart", "--retry-failed", "threads=3"):
+        assert call("data", "fetch", "shapes", *given.split()) == 1
+        said = capsys.readouterr().err
+        assert f"shapes is drawn by vltk, nothing is fetched: leave out {given.strip('3')}" in said
+    assert not (tmp_path / "data" / "shapes").exists()
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(shapes, "generate", lambda root, **options: drawn.append(options))
+    fetch("shapes", replace=True)
+    assert drawn == [{"replace": True}]
+
+
+def test_a_damaged_data_set_says_how_it_was_fetched(tmp_path: Path, web: FakeWeb) -> None:
+    fetch(str(pairs(tmp_path)), "mine/two", overrides=KEYS)
+    card = tmp_path / "web.yaml"
+    card.write_text(CARD.format(accept="false", path=pairs(tmp_path, 40), columns="caption, url"))
+    web.made.clear(), web.discarded.clear()
+    fetch(str(card), "other", overrides=KEYS)
+    for name, command in {
+        "mine/two": "vltk data fetch pairs.tsv --name mine/two --replace",
+        "other": "vltk data fetch CARD.yaml --from urls --name other --replace",
+    }.items():
+        shard = tmp_path / "data" / name / "shards" / "00000.tar"
+        shard.write_bytes(shard.read_bytes()[:-512])
+        with pytest.raises(VltkError, match=f"has to be made again(.|\\n)*{command}"):
+            open_dataset(name).read(0)
+
+
 @pytest.mark.parametrize(
     ("status", "symptom"),
     [(Status.dns, "names do not resolve"), (Status.http_403, "the hosts forbid it"), (HTML, "a proxy or a login page")],
@@ -220,6 +316,39 @@ def test_two_fetches_of_one_data_set_do_not_meet(tmp_path: Path, web: FakeWeb) -
         fetch(str(pairs(tmp_path)), overrides=KEYS)
 
 
+def test_the_list_of_a_card_is_brought_by_one_fetch_alone(
+    tmp_path: Path, web: FakeWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "web.yaml"
+    card.write_text(CARD.format(accept="false", path=pairs(tmp_path, 40), columns="caption, url"))
+    brought, first = 0, bring.bring_list
+
+    def bring_list(*given: Any) -> Any:
+        nonlocal brought
+        brought += 1
+        with pytest.raises(VltkError, match="another process is fetching"):
+            fetch(str(card), overrides=KEYS)
+        return first(*given)
+
+    monkeypatch.setattr(bring, "bring_list", bring_list)
+    for dry_run in (True, False):
+        fetch(str(card), overrides=KEYS, dry_run=dry_run)
+    assert brought == 2 and len(rows_of("web")) == 40
+
+
+def test_lists_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    found = []
+    for text in ("one", "two"):
+        paths = [tmp_path / "a" / "list.tsv", tmp_path / "b" / "list.tsv"]
+        for path, body in zip(paths, (text, "same"), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(body)
+        found.append(identity([(path, Form("tsv")) for path in paths], load())["files"])
+    assert list(found[0]) == ["a/list.tsv", "b/list.tsv"] and set(found[0]["a/list.tsv"]) == {"fingerprint", "form"}
+    assert found[0]["a/list.tsv"] != found[1]["a/list.tsv"] and found[0]["b/list.tsv"] == found[1]["b/list.tsv"]
+    assert list(identity([(tmp_path / "a" / "list.tsv", Form("tsv"))], load())["files"]) == ["list.tsv"]
+
+
 def test_a_dry_run_plans_and_leaves_no_trace(tmp_path: Path, web: FakeWeb, capsys: pytest.CaptureFixture[str]) -> None:
     path = pairs(tmp_path)
     with path.open("a") as file:
@@ -238,6 +367,8 @@ def test_a_recipe_and_keys_on_top(tmp_path: Path) -> None:
     assert (options.threads, options.source.columns, options.distributor) == (8, ["caption", "url"], "ray")
     assert options.source.encoding == "latin-1"
     assert FetchOptions(shard_size=10_000, processes=16).piece == 625
+    with pytest.raises(RecipeError, match=r"^min_side: at least 1 pixel, given 0\nquality: 1 to 100, given 0$"):
+        load(None, ["quality=0", "min_side=0"])
     with pytest.raises(RecipeError, match="distributor: .*spark"):
         load(None, ["distributor=spark"])
 

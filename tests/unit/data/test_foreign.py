@@ -75,7 +75,7 @@ def test_members_in_any_order_and_header(tars: Path, format: int) -> None:
         ("./dir.v1/c.x.jpeg", picture(3)),
         ("b.JPG", picture(2)),
         ("notes.md", b"# not a sample"),
-        ("dir.v1/c.txt", "größe".encode("latin-1")),
+        ("dir.v1/c.txt", b"\xef\xbb\xbf" + "größe".encode() + b" \xe9"),
         (f"{long}.png", picture(1)),
     ]
     put(tars / "one.tar", members, format)
@@ -83,7 +83,7 @@ def test_members_in_any_order_and_header(tars: Path, format: int) -> None:
     dataset = open_dataset("mine")
     assert [dataset.read(n).key for n in range(3)] == ["b", long, "dir.v1/c"]
     assert [dataset.read(n).image for n in range(3)] == [picture(2), picture(1), picture(3)]
-    assert [dataset.read(n).texts for n in range(3)] == [["text of b"], ["one", "two"], ["größe"]]
+    assert [dataset.read(n).texts for n in range(3)] == [["text of b"], ["one", "two"], ["größe é"]]
     assert dataset.read(1).meta == {"label": 3} and made.source["ignored"] == {"md": 1} and made.texts == 4
 
 

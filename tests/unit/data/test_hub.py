@@ -10,15 +10,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from tests.unit.data.cards import fetched
 from vltk.data.card import RemoteFile
+from vltk.data.dataset import open_dataset
 from vltk.data.fetch import hub
 from vltk.data.fetch.files import sources
 from vltk.data.fetch.policy import Policy
 from vltk.errors import VltkError
 
-COMMIT = "c" * 40
+COMMIT, NEWER = "c" * 40, "d" * 40
 FILES = {f"data/train-{n:05d}.parquet": f"train {n} ".encode() * 20_000 for n in range(3)}
 FILES |= {"data/test-00000.parquet": b"test", "README.md": b"# readme", "data/deep/train-00009.parquet": b"deep"}
 
@@ -31,6 +35,7 @@ class Hub:
         self.requests: list[tuple[str, str, str]] = []
         self.cut: int | None = None
         self.denied = ""
+        self.head = COMMIT  # the newest commit
         self.sha: str | None = None
         outer = self
 
@@ -57,15 +62,20 @@ class Hub:
         if self.denied or "/own/set" not in path:
             code = "RepoNotFound" if "/own/set" not in path else self.denied
             self.send(to, 403 if code == "GatedRepo" else 404, b"no", {"X-Error-Code": code, "X-Error-Message": "no"})
-        elif path.startswith(f"/datasets/own/set/resolve/{COMMIT}/"):
-            self.file(to, path.partition(f"{COMMIT}/")[2])
+        elif path.startswith("/datasets/own/set/resolve/"):
+            self.file(to, path.split("/", 6)[6])
         elif "/paths-info/" in path or "/tree/" in path:
-            folder = path.partition(f"{COMMIT}/")[2]
+            folder = (path + "/").partition(f"{COMMIT}/")[2].rstrip("/") or path.partition(f"{NEWER}/")[2]
             self.send(
                 to, 200, json.dumps([self.entry(name) for name in self.files if name.startswith(folder)]).encode()
             )
         else:
-            self.send(to, 200, json.dumps({"id": "own/set", "sha": COMMIT, "siblings": []}).encode())
+            self.send(to, 200, json.dumps({"id": "own/set", "sha": self.asked(path), "siblings": []}).encode())
+
+    def asked(self, path: str) -> str:
+        """The commit of a question for a data set, `/api/datasets/own/set/revision/COMMIT` or without one."""
+        revision = path.partition("/revision/")[2]
+        return revision if revision in (COMMIT, NEWER) else self.head
 
     def entry(self, name: str) -> dict[str, object]:
         body = self.files[name]
@@ -176,3 +186,31 @@ def test_errors_say_what_to_do(server: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(VltkError, match="hf://datasets/own/set"):
         hub.find("hf://datasets/own/set/data/*.parquet")
+
+
+def test_a_stopped_fetch_keeps_its_commit(server: Hub, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new commit in between neither throws away what is done, nor mixes two of them."""
+    for number in range(3):
+        table = pa.table({"text": [f"Document {number} says something. {row}." for row in range(4)]})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        server.files[f"data/train-{number:05d}.parquet"] = sink.getvalue().to_pybytes()
+    card = {"kind": "hub", "files": [{"url": "hf://datasets/own/set/data/train-*.parquet"}], "text": "text"}
+    del server.files["data/deep/train-00009.parquet"]
+    bring, brought = hub.bring, list[str]()
+
+    def stop(file: hub.HubFile, folder: Path) -> Path:
+        brought.append(file.url)
+        if len(brought) == 2:
+            raise KeyboardInterrupt
+        return bring(file, folder)
+
+    monkeypatch.setattr(hub, "bring", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fetched(card)
+    server.head = NEWER
+    fetched(card)
+    assert [url.partition("@")[2][:40] for url in brought] == [COMMIT] * 4, "the first file is not brought again"
+    assert open_dataset("mine").manifest["statuses"] == {"ok": 12}
+    fetched(card, replace=True)
+    assert {url.partition("@")[2][:40] for url in brought[4:]} == {NEWER}

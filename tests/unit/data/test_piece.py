@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.unit.data.pieces import write_piece
 from vltk.data.fetch.output import Output
+from vltk.data.fetch.packer import Packer, Round
 from vltk.data.fetch.piece import Piece, outcomes
+from vltk.data.prepare import Limits
+from vltk.errors import VltkError
 
 
 def test_a_piece_is_read_row_by_row(tmp_path: Path) -> None:
@@ -88,12 +96,39 @@ def test_a_byte_that_changed_on_disk_is_no_image(tmp_path: Path) -> None:
 
 def test_a_piece_given_back_is_done_and_takes_no_disk(tmp_path: Path) -> None:
     write_piece(tmp_path).discard()
-    assert [path.name for path in tmp_path.iterdir()] == ["00000_stats.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
     output = Output(tmp_path, [3])
     assert not list(output.finished())
     assert output.complete
     output.clean()
-    assert (tmp_path / "00000_stats.json").exists()
+    assert (tmp_path / "packed" / "00000_stats.json").exists()
+
+
+def test_what_a_kill_left_of_a_piece_that_was_given_back_goes(tmp_path: Path) -> None:
+    piece = write_piece(tmp_path)
+    left = piece.tar.read_bytes()
+    piece.discard()
+    piece.tar.write_bytes(left)  # killed between the two steps
+    output = Output(tmp_path, [3])
+    output.clean()
+    assert output.complete
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
+
+
+def test_a_look_does_not_touch_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        write_piece(tmp_path, number).discard()
+    kept = write_piece(tmp_path, 20)
+    output, seen, real = Output(tmp_path, [3] * 21), list[str](), Path.stat
+
+    def stat(path: Path, **how: Any) -> os.stat_result:
+        seen.append(path.name)
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert list(output.finished()) == [kept]
+    assert output.signs()[0] == 2 and output.complete
+    assert not [name for name in seen if name < "00020"]
 
 
 def test_half_pieces_and_stats_being_written_are_not_handed_out(tmp_path: Path) -> None:
@@ -107,3 +142,28 @@ def test_half_pieces_and_stats_being_written_are_not_handed_out(tmp_path: Path) 
     assert not output.complete
     output.clean()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00001.parquet", "00001.tar", "00001_stats.json"]
+
+
+def test_who_is_behind_with_packing_takes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack(self: Packer, group: int, pieces: list[Piece]) -> None:
+        begun.append(group)
+        assert go.wait(20)
+        if group == 2:
+            raise VltkError("the disk is full")
+
+    def give() -> None:
+        for number in range(6):
+            packer.take(Piece(number, tmp_path, tmp_path))
+            taken.append(number)
+
+    begun, taken, go = list[int](), list[int](), threading.Event()
+    monkeypatch.setattr(Packer, "_pack", pack)
+    state: Any = SimpleNamespace(shards={})
+    packer = Packer(tmp_path, state, Round(1, tmp_path, 6, 1, 0, last=True), Limits(), 1, lambda status: None)
+    with pytest.raises(VltkError, match="the disk is full"), packer, ThreadPoolExecutor(1) as giver:
+        giving = giver.submit(give)
+        time.sleep(0.3)
+        assert taken == [0]  # the second is whole, and waits in `take`
+        go.set()
+        giving.result()
+    assert begun[:3] == [0, 1, 2] and len(taken) < 6

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
 import pytest
 
 from vltk.data.fetch import addresses, answer
-from vltk.data.fetch.policy import FetchError, Policy, agent, quoted
+from vltk.data.fetch.hosts import Hosts
+from vltk.data.fetch.policy import FetchError, Policy, agent, followed, quoted
+from vltk.data.statuses import Status
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,45 @@ def test_what_is_no_url_is_named(url: str | None, status: str) -> None:
     with pytest.raises(FetchError) as caught:
         quoted(url)
     assert caught.value.status == status
+
+
+def test_a_redirect_is_followed_where_it_can_be() -> None:
+    assert followed("http://a.example/b/c", "../d e") == "http://a.example/d%20e"
+    for place in ("http://[x", "//[x", "http://a\u2100b.example/"):
+        with pytest.raises(FetchError) as caught:
+            followed("http://a.example/", place)
+        assert caught.value.status == "bad_url"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("\u00b2", None),
+        (f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", None),
+        (f"Mon, 01 Jan {'9' * 5000} 00:00:00 GMT", None),
+    ],
+)
+def test_the_wait_that_a_host_asks_for_is_read(value: str, seconds: float | None) -> None:
+    assert answer.retry_after([(b"retry-after", value.encode("latin-1"))]) == seconds
+
+
+def test_each_refusal_of_a_silenced_host_is_an_error_of_its_own() -> None:
+    async def refused() -> FetchError:
+        with pytest.raises(FetchError) as caught:
+            async with hosts.turn("a.example:80"):
+                pass
+        return caught.value
+
+    hosts = Hosts(Policy(patience=1.0))
+    reason = FetchError(Status.http_429, "asked before")
+    hosts._host("a.example:80").pause(100.0, reason)
+    first, second = asyncio.run(refused()), asyncio.run(refused())
+    assert first is not second and reason.__traceback__ is None  # one error raised again and again keeps every caller
+    assert (second.status, second.detail) == ("http_429", "asked before")
 
 
 @pytest.mark.parametrize(

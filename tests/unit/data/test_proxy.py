@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -28,6 +29,7 @@ from tests.web_cases import Case
 from vltk.data.fetch.hosts import DEAD_AFTER
 from vltk.data.fetch.policy import FetchError, Policy, quoted
 from vltk.data.fetch.proxy import Proxy
+from vltk.data.fetch.server import Log, Server
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,24 @@ def test_a_tunnel_has_a_deadline_and_a_limit(web: Web, policy: Policy, tmp_path:
             assert time.monotonic() - begun < 10
         assert _tunnel(proxy, "169.254.169.254:80")[1] == "private_address"
         assert _tunnel(proxy, "no-port")[1] == "bad_url"
+
+
+def test_whatever_goes_wrong_with_a_url_its_request_is_answered(tmp_path: Path) -> None:
+    async def ask_for(url: str) -> bytes:
+        server = Server(Policy(), Log(tmp_path / "log"))
+        server.client.get = broken  # type: ignore[method-assign]
+        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        with closing(listener), closing(writer):
+            writer.write(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            return await reader.read()
+
+    async def broken(url: str) -> Any:
+        raise LookupError("nobody thought of this")
+
+    said = asyncio.run(ask_for("http://a.example/"))
+    assert said.startswith(b"HTTP/1.1 502 vltk unknown_failure LookupError: nobody thought of this\r\n")
+    assert rows(tmp_path / "log")[0]["status"] == "unknown_failure"
 
 
 def test_a_host_that_asks_for_quiet_is_left_alone(policy: Policy, tmp_path: Path) -> None:

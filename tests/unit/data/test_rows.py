@@ -136,6 +136,23 @@ def test_csv_with_quotes_that_do_not_close(tmp_path: Path) -> None:
     assert found.rows == 6 and not found.statuses
 
 
+@pytest.mark.parametrize("columns", [("url", "caption"), ("caption", "url")])
+def test_two_stray_quotes_do_not_hold_rows_together(tmp_path: Path, columns: tuple[str, str]) -> None:
+    path = tmp_path / "list.csv"
+    rows = [(url(0), '"a dog'), (url(1), "b"), (url(2), 'c"'), (url(3), '"d\ne, f"'), (url(4), "g")]
+    path.write_text("\n".join(",".join(row if columns[0] == "url" else row[::-1]) for row in rows))
+    found, clean_rows = cleaned(path, Form("csv", columns, quoted=True))
+    assert [(row.url, row.caption) for row in clean_rows] == [*rows[:3], (url(3), "d e, f"), rows[4]]
+    assert found.rows == 5 and not found.statuses
+
+
+def test_surplus_cells_of_a_csv_keep_their_commas(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f'{url(0)},a dog, asleep\n{url(1)},"a cat, awake",also\n')
+    rows = cleaned(path, CSV)[1]
+    assert [(row.caption, row.original) for row in rows] == [("a dog, asleep", None), ("a cat, awake,also", None)]
+
+
 def test_a_quoted_tsv_with_a_header_and_a_filter(tmp_path: Path) -> None:
     """As WIT: captions of several columns, the first filled one counts."""
     path = tmp_path / "wit.tsv.gz"

@@ -79,6 +79,70 @@ def test_mirror(mirror: dict[str, Any], root: Path, capsys: pytest.CaptureFixtur
     assert len(open_dataset("mine")) == 21
 
 
+@pytest.fixture
+def stopped(mirror: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The mirror, its fetch stopped with two shards of the first tar done."""
+    shards, first = 0, packing.ShardWriter.close
+
+    def close(writer: Any) -> dict[str, Any]:
+        nonlocal shards
+        shards += 1
+        if shards == 3:
+            raise KeyboardInterrupt
+        return first(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.ShardWriter, "close", close)
+        with pytest.raises(KeyboardInterrupt):
+            fetched(mirror)
+    return mirror
+
+
+def test_a_stopped_fetch_with_other_options_loses_nothing(stopped: dict[str, Any], root: Path) -> None:
+    done = {path: path.stat().st_mtime_ns for path in (root / "mine" / ".fetch" / "packed" / "shards").glob("*.tar")}
+    assert len(done) == 2
+    other = FetchOptions.model_validate({"shard_size": 14, "short_side": 32, "quality": 91})
+    with pytest.raises(VltkError, match=r"quality was 90, is 91\n.*--restart"):
+        fetched(stopped, other)
+    with pytest.raises(VltkError, match="how the card says that they are read"):
+        fetched({**stopped, "caption": ["json:text"]})
+    with pytest.raises(VltkError, match="the files of the card"):
+        fetched({**stopped, "files": stopped["files"][::-1]})
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    fetched({**stopped, "about": "the same, in other words"})
+    assert statuses(root)["ok"] == 21
+    fetched(stopped)
+    fetched(stopped, other, replace=True)
+
+
+def test_restart_forgets_what_was_begun(stopped: dict[str, Any], root: Path) -> None:
+    fetched(stopped, FetchOptions.model_validate({"shard_size": 14, "short_side": 16}), restart=True)
+    assert statuses(root)["ok"] == 21 and open_dataset("mine").manifest["source"]["short_side"] == 16
+
+
+def test_keys_stay_unique_after_a_stop(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = {"kind": "mirror", "files": [tarred(tmp_path / "0.tar", samples(0, 10) + samples(0, 10))]}
+    fetched(mirror)
+    whole = [open_dataset("mine").read(index).key for index in range(20)]
+    assert len(set(whole)) == 20
+    made, first = 0, packing.record
+
+    def record(raw: Any, limits: Limits) -> Any:
+        nonlocal made
+        made += 1
+        if made == 18:
+            raise KeyboardInterrupt
+        return first(raw, limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "record", record)
+        with pytest.raises(KeyboardInterrupt):
+            fetched(mirror, replace=True)
+    assert packing.begun(root / "mine")
+    fetched(mirror, replace=True)
+    assert [open_dataset("mine").read(index).key for index in range(20)] == whole
+
+
 def test_captions_from_json(tmp_path: Path) -> None:
     members = [("a.jpg", picture(0)), ("a.json", json.dumps({"text": ["one dog", 3, "two dogs"]}).encode())]
     members += [("b.jpg", picture(1)), ("b.txt", b"a cat"), ("b.json", b"{broken")]

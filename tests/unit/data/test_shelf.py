@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.unit.data.token_sets import documents_on_disk, made  # noqa: F401
 from vltk.cli_data import data_app
 from vltk.data.card import load_card
 from vltk.data.dataset import Dataset, dataset_names
+from vltk.data.shard import Record, write_dataset
 from vltk.data.shelf import doomed, estimated_bytes, expected_yield, ls, remove
+from vltk.data.text import Tokenizer
 from vltk.errors import VltkError
 
 
@@ -121,3 +124,29 @@ def test_commands(make: Callable[..., Dataset], root: Path) -> None:
     assert run.invoke(data_app, ["rm", "a", "absent", "--yes"]).exit_code == 1 and dataset_names() == ["a", "b"]
     assert run.invoke(data_app, ["rm", "a", "b", "--yes"]).output == "removed: a\nremoved: b\n"
     assert dataset_names() == []
+
+
+def test_rm_of_tokens_takes_what_a_run_left(source: Path, tokenizer: Tokenizer, root: Path) -> None:
+    made(source, tokenizer, "t")
+    (root / "t" / "tokenizer.json").write_text("{}")
+    (root / "t" / ".tokens" / "tokens").mkdir(parents=True)
+    handle = os.open(root / "t" / ".tokens", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(VltkError, match="another process is writing"):
+        remove("t")
+    os.close(handle)
+    assert (root / "t" / "vocab.txt").exists() and remove("t") == [] and not (root / "t").exists()
+    (root / "begun" / ".tokens").mkdir(parents=True)
+    assert remove("begun") == [] and not (root / "begun").exists(), "stopped before it was a data set"
+
+
+def test_a_vocabulary_of_the_user_stays(
+    make: Callable[..., Dataset], source: Path, tokenizer: Tokenizer, root: Path
+) -> None:
+    make("a", 3)
+    (root / "a" / "vocab.txt").write_text("mine")
+    write_dataset(root / "a", [Record("k", None, ["a text"])], source={}, replace=True)
+    assert [path.name for path in remove("a")] == ["vocab.txt"]
+    made(source, tokenizer, "t")
+    write_dataset(root / "t", [Record("k", None, ["a text"])], source={}, replace=True)
+    assert not (root / "t" / "vocab.txt").exists(), "the copy of the tokens goes with them"

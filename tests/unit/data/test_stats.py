@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.unit.data.samples import picture
 from vltk.data import skip
+from vltk.data.card import load_card
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.inspect import languages
 from vltk.data.inspect.spread import Spread
@@ -80,7 +81,8 @@ def test_a_set_without_urls_or_hashes(make: Callable[..., Dataset]) -> None:
 
 
 def test_the_card_is_that_of_the_fetch_or_of_the_name(make: Callable[..., Dataset]) -> None:
-    assert card_of("mine", {"source": {"card": "cc12m"}}) == "cc12m" and card_of("cc3m/x", {"source": {}}) == "cc3m"
+    assert card_of("mine", {"source": {"card": "cc12m"}}) == load_card("cc12m")
+    assert card_of("cc3m/x", {"source": {}}) == load_card("cc3m")
     assert card_of("mine", {"source": {"card": "their own"}}) is None
 
 

@@ -323,3 +323,27 @@ def test_tokens_are_looked_at(root: Path, tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
     assert lines("words")[0].startswith(f"{path}: other bytes than the manifest says; make the data set again")
+
+
+def test_a_key_that_comes_again_in_tars_of_others_is_whole(root: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
+            for ending, body in (("jpg", picture(number)), ("txt", b"a dog")):
+                info = tarfile.TarInfo(f"same.{ending}")
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+    index_in_place([tmp_path / "0.tar", tmp_path / "1.tar"], "foreign")
+    assert lines("foreign") == []
+
+
+def test_a_flipped_byte_of_the_rows_of_tokens_is_found(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]) + "\n")
+    (tmp_path / "a.txt").write_text(caption(1, 40))
+    tokenise(str(tmp_path / "a.txt"), "t", str(tmp_path / "vocab.txt"), least=1)
+    path = root / "t/rows/00000.parquet"
+    whole = path.read_bytes()
+    assert lines("t") == []
+    path.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    assert lines("t")[0].startswith(f"{path}: other bytes than the manifest says")
+    path.unlink()
+    assert lines("t")[0].startswith(f"{path}: the file is gone")

@@ -34,13 +34,13 @@ def of_code(code: int) -> Status:
 
 
 def retry_after(headers: Headers) -> float | None:
-    """Seconds that the host asks to wait, from a number or a date; None when it does not say."""
+    """Seconds that the host asks to wait, from a number or a date; None when it says neither."""
     text = header(headers, "retry-after")
-    if text.isdigit():
-        return float(text)
     try:
+        if text.isdigit():
+            return float(text)
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # a superscript two is a digit too; a year may have a hundred of them
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -15,14 +16,23 @@ from vltk.data.sources._tars import tar_members
 from vltk.errors import VltkError
 
 CHUNK = 1 << 20
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    FileExistsError,
+    NotADirectoryError,
+)
 
 
 def unpack(archive: Path, folder: Path, pattern: str = "*", max_bytes: int = 1 << 40) -> list[Path]:
     """The files of a zip or tar (also compressed) whose path or name fits the pattern, below `folder`; sorted.
 
     Unpacked beside it and moved there when whole: a folder that stands is complete. Raises VltkError and leaves nothing
-    for names that lead out of the folder, links, devices, names that stand twice, more than `max_bytes` in all, and
-    damaged archives.
+    for names that lead out of the folder, links, devices, names that stand twice, more than `max_bytes` in all,
+    encrypted files, ways of packing that Python does not know, and damaged archives.
     """
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.part")
@@ -30,18 +40,13 @@ def unpack(archive: Path, folder: Path, pattern: str = "*", max_bytes: int = 1 <
         part.mkdir(parents=True)
         try:
             _extract(archive, part, pattern, max_bytes)
-        except (
-            tarfile.TarError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            FileExistsError,
-            NotADirectoryError,
-        ) as error:
-            raise VltkError(f"{archive} is damaged: {error}. Delete it, and the same command gets it again") from None
-        except VltkError:
+        except BaseException as error:
             shutil.rmtree(part)
-            raise
+            if isinstance(error, NotImplementedError):
+                raise VltkError(f"{archive}: {error}; it is not used") from None
+            if not isinstance(error, DAMAGE):
+                raise
+            raise VltkError(f"{archive} is damaged: {error}. Delete it, and the same command gets it again") from None
         part.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -71,6 +76,8 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
                 kind = info.external_attr >> 28  # of the unix mode; 8: a file, 0: not said
                 if kind not in (0, 4, 8):
                     raise VltkError(f"{archive}: {info.filename} is a link or device; it is not used")
+                if info.flag_bits & 1:
+                    raise VltkError(f"{archive}: {info.filename} is encrypted; it is not used")
                 if not info.is_dir():
                     yield info.filename, lambda info=info: packed.open(info)  # type: ignore[misc]
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from vltk.data.card import load_card
@@ -13,7 +14,7 @@ from vltk.data.fetch.estimate import estimate, require_disk, size
 from vltk.data.fetch.job import Switches, begun, complete, run
 from vltk.data.fetch.listed import bring_list
 from vltk.data.fetch.options import FetchOptions
-from vltk.data.fetch.order import of_card, of_file
+from vltk.data.fetch.order import Order, of_card, of_file
 from vltk.data.fetch.recognise import is_list
 from vltk.data.fetch.retry import retry
 from vltk.data.fetch.sets import fetch_set
@@ -35,21 +36,28 @@ def bring(
     `way` is a kind of fetcher (default: the first of the card); `statuses` (None: no) tries lost rows again, of those
     kinds, or of all that may mend when it is empty. Raises Missing for what the user must bring or accept.
     """
+    if statuses is not None:
+        _alone("--retry-failed", switches, way)
     if is_list(what):
         name = name or Path(what).name.partition(".")[0]
         if statuses is not None:
             return _retried(name, options, statuses)
+        if way is not None:
+            raise VltkError(f"--from {way} is a way of a card; {what} is a list of URLs: leave it out")
         if not complete(dataset_folder(name), switches):
-            run(name, of_file(Path(what), options), options, switches)
+            run(name, partial(of_file, Path(what), options), options, switches)
         return [name]
     card = load_card(what)
+    fetcher = _way(card, way)
+    if isinstance(fetcher, Generated):
+        _generated(card, name, options, switches, statuses)
+        importlib.import_module(f"vltk.data.sources.{fetcher.generator}").generate(
+            data_root(), replace=switches.replace
+        )
+        return [found for found in dataset_names() if found == card.name or found.startswith(f"{card.name}/")]
     name = name or card.name
     if statuses is not None:
         return _retried(name, options, statuses)
-    fetcher = _way(card, way)
-    if isinstance(fetcher, Generated):
-        importlib.import_module(f"vltk.data.sources.{fetcher.generator}").generate(data_root())
-        return [found for found in dataset_names() if found == name or found.startswith(f"{name}/")]
     if isinstance(fetcher, Local):
         title = f"{card.name} ({card.about}; licence: {card.licence.id}) is brought by hand:"
         raise Missing(title, [(step.what, step.command) for step in fetcher.bring])
@@ -69,8 +77,32 @@ def fetch_urls(card: Card, name: str, fetcher: UrlList, options: FetchOptions, s
             rows = min(card.samples.published, options.limit or card.samples.published)
             expected = options.expected or (card.expected.rate if card.expected else None)
             require_disk(folder, estimate(rows, options, expected, card.size.bytes_per_sample).needed)
-        paths, described = bring_list(fetcher, folder / ".fetch" / "files", options.policy())
-        run(name, of_card(card, described, paths, options), options, switches)
+
+        def ordered() -> Order:
+            paths, described = bring_list(fetcher, folder / ".fetch" / "files", options.policy())
+            return of_card(card, described, paths, options)
+
+        run(name, ordered, options, switches)
+
+
+def _alone(flag: str, switches: Switches, way: str | None = None) -> None:
+    """Raises VltkError for switches that mean nothing beside a flag."""
+    given = [f"--{key.replace('_', '-')}" for key, on in vars(switches).items() if on]
+    given += [f"--from {way}"] if way else []
+    if given:
+        raise VltkError(f"{flag} does not go with {', '.join(given)}: leave {'them' if given[1:] else 'it'} out")
+
+
+def _generated(
+    card: Card, name: str | None, options: FetchOptions, switches: Switches, statuses: Sequence[str] | None
+) -> None:
+    """Raises VltkError for all that means nothing where vltk draws the data set itself, but --replace."""
+    given = [f"--name {name}"] if name not in (None, card.name) else []
+    given += [f"--{key.replace('_', '-')}" for key, on in vars(switches).items() if on and key != "replace"]
+    given += ["--retry-failed"] if statuses is not None else []
+    given += [f"{key}=" for key in sorted(options.model_fields_set)]
+    if given:
+        raise VltkError(f"{card.name} is drawn by vltk, nothing is fetched: leave out {', '.join(given)}")
 
 
 def _way(card: Card, way: str | None) -> Fetcher:

@@ -16,6 +16,7 @@ from typing import Any
 
 from vltk.data.fetch.lean import lean
 from vltk.data.fetch.lifeline import end_with
+from vltk.data.fetch.piece import packed
 from vltk.data.fetch.policy import Policy
 from vltk.data.fetch.pool import distribute
 
@@ -30,6 +31,7 @@ def main(order: dict[str, Any]) -> None:
     policy = Policy(**{**order["policy"], **lists})
     img2dataset: Any = importlib.import_module("img2dataset.main")  # the package hides it behind a function
     img2dataset.multiprocessing_distributor = distribute
+    img2dataset.Reader = functools.partial(_without, packed(Path(order["out"])), img2dataset.Reader)
     img2dataset.Downloader = functools.partial(Worker, order["proxy"], policy)
     options = order["options"]
     img2dataset.download(
@@ -51,6 +53,13 @@ def main(order: dict[str, Any]) -> None:
         retries=0,
         disallowed_header_directives=[],  # the proxy's work
     )
+
+
+def _without(done: set[int], reader: Any, *given: Any) -> Any:
+    """img2dataset's reader, which leaves out these pieces too."""
+    made = reader(*given)
+    made.done_shards = made.done_shards | done
+    return made
 
 
 if __name__ == "__mp_main__":

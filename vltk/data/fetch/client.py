@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 
@@ -16,7 +16,7 @@ from vltk.data.fetch import answer
 from vltk.data.fetch.addresses import Sockaddr, resolve
 from vltk.data.fetch.answer import Body
 from vltk.data.fetch.hosts import Host, Hosts
-from vltk.data.fetch.policy import FetchError, Policy, quoted
+from vltk.data.fetch.policy import FetchError, Policy, followed, quoted
 from vltk.data.fetch.talk import Talk
 from vltk.data.statuses import Status
 
@@ -57,7 +57,7 @@ class Client:
             found = await self._patient(url, clock)
             if isinstance(found, Body):
                 return found
-            url = quoted(urljoin(url, found))
+            url = followed(url, found)
         raise FetchError(Status.redirect_loop, f"back at {url[:200]}")
 
     async def _patient(self, url: str, clock: Clock) -> Body | str:

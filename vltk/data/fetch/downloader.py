@@ -46,9 +46,10 @@ def download(urls: Path, out: Path, options: Options, policy: Policy, on_piece: 
     """Fetch every URL of a parquet file, or of a folder of them (columns url and row; others are not read).
 
     `on_piece` gets each finished piece once, in the order they finish, in this thread: also those that were finished
-    in an earlier run and not yet given back by `Piece.discard`. What it raises ends the download. Pieces are numbered
-    over the files in the order of their names, each file cut every `options.piece` rows; the same `urls` and `piece`
-    must be given when a stopped download is taken up again. Work in progress is in `out`.
+    in an earlier run and not yet given back by `Piece.discard`. While it runs no further piece is begun (except on a
+    cluster), so one that waits bounds what lies on disk. What it raises ends the download. Pieces are numbered over the
+    files in the order of their names, each file cut every `options.piece` rows; the same `urls` and `piece` must be
+    given when a stopped download is taken up again. Work in progress is in `out`.
     Raises VltkError when img2dataset makes no progress any more, or `out` belongs to other URLs or is in use.
     """
     _check_distributor(options.distributor)
@@ -67,6 +68,11 @@ class _Download:
     policy: Policy
     on_piece: Callable[[Piece], None]
     lock: int
+
+    @property
+    def here(self) -> bool:
+        """Whether all workers are on this machine."""
+        return self.options.distributor == "multiprocessing"
 
     def run(self) -> None:
         """Attempts until every piece was handed out."""
@@ -92,7 +98,7 @@ class _Download:
             signs, since, patience = self.output.signs(), time.monotonic(), max(START, self.options.stall)
             while not self.output.complete:
                 reason = _trouble(group, proxy)  # before the look: what was finished until then is found by it
-                if self.hand_out() or self.output.signs() != signs:
+                if self.hand_out(group) or self.output.signs() != signs:
                     signs, since, patience = self.output.signs(), time.monotonic(), self.options.stall
                 if time.monotonic() - since > patience:
                     reason = f"nothing arrived for {patience:g} s"
@@ -103,20 +109,23 @@ class _Download:
 
     def order(self, proxy: Proxy) -> dict[str, Any]:
         """What the child is told; on a cluster each worker has a proxy of its own."""
-        here = self.options.distributor == "multiprocessing"
         return {
             "urls": str(self.urls.resolve()),
             "out": str(self.output.folder.resolve()),
-            "proxy": proxy.url if here else None,
+            "proxy": proxy.url if self.here else None,
             "policy": asdict(self.policy),
             "options": asdict(self.options),
         }
 
-    def hand_out(self) -> bool:
-        """Gives every new whole piece to `on_piece`; whether there was one."""
+    def hand_out(self, group: Group | None = None) -> bool:
+        """Gives every new whole piece to `on_piece` while the group stands still; whether there was one."""
         before = len(self.output.done)
         for piece in self.output.finished():
+            if group and self.here:
+                group.hold()
             self.on_piece(piece)
+        if group and self.here and len(self.output.done) > before:
+            group.go_on()
         return len(self.output.done) > before
 
     def last_words(self) -> str:

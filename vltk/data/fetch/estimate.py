@@ -15,6 +15,7 @@ ROW = 400  # bytes of a row in the working folder and in the rows parquet
 LATENCY = 1.5  # seconds from a request to its last byte, failures included (assumed)
 PACKED = 120  # images a second that one core checks and shrinks (data.md section 4.1, with hashes)
 PROCESS = 350 * 2**20  # bytes of memory of one process of img2dataset
+WAITING = 4  # shards' worth of raw images on disk: packed, whole, and in the hands of img2dataset
 SPARE = 1 << 28  # bytes that are left free
 DEFAULT_RATE = 0.6  # of addresses that give an image, where nothing is known (data.md section 1)
 
@@ -42,7 +43,7 @@ def estimate(rows: int, options: FetchOptions, rate: float | None = None, per_sa
     samples = round(rows * (rate or DEFAULT_RATE))
     scale = (options.short_side / 256) ** 2 if options.short_side else RAW / STORED
     stored = round(samples * (per_sample or STORED) * scale) + rows * ROW // 2
-    waiting = min(2 * options.shard_size, rows) * RAW
+    waiting = min(WAITING * options.shard_size, rows) * RAW
     connections = min(options.processes * options.threads, options.connections)
     seconds = max(rows * LATENCY / connections, samples / (PACKED * options.processes))
     memory = options.processes * (PROCESS + options.threads * RAW) + 4 * options.max_pixels

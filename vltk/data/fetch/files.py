@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +35,15 @@ class Source:
             self.place.unlink(missing_ok=True)
 
 
-def sources(files: Iterable[RemoteFile], folder: Path, policy: Policy) -> list[Source]:
+def sources(
+    files: Iterable[RemoteFile], folder: Path, policy: Policy, commits: Mapping[str, str] | None = None
+) -> list[Source]:
     """Each single file, with `{0000..0009}` and patterns of the hub resolved; nothing is downloaded yet.
 
+    `commits` of data sets of the hub are taken where the card names none (default: the newest).
     Raises VltkError for a path that is not there, and what the hub says.
     """
-    found = [source for file in files for one in _ranged(file) for source in _sources(one, folder, policy)]
+    found = [source for file in files for one in _ranged(file) for source in _sources(one, folder, policy, commits)]
     names = [source.name for source in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise VltkError(f"the card names a file twice: {', '.join(sorted(twice))}; give one of them another `name`")
@@ -63,10 +66,10 @@ def _ranged(file: RemoteFile) -> Iterator[RemoteFile]:
         yield from _ranged(file.model_copy(update={"url": url}))
 
 
-def _sources(file: RemoteFile, folder: Path, policy: Policy) -> Iterator[Source]:
+def _sources(file: RemoteFile, folder: Path, policy: Policy, commits: Mapping[str, str] | None) -> Iterator[Source]:
     scheme = file.url.partition("://")[0].lower() if "://" in file.url else ""
     if scheme == "hf":
-        for one in hub.find(file.url):
+        for one in hub.find(file.url, commits):
             yield Source(one.url, lambda one=one: hub.bring(one, folder), folder / one.path, one.bytes)  # type: ignore[misc]
     elif scheme in ("http", "https"):
         place = folder / file.filename

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from vltk.data.fetch.lines import shown
 
 Layout = Literal["tsv", "csv", "jsonl", "json", "parquet", "txt"]
 WEB = re.compile(r"\s*https?://", re.IGNORECASE)
@@ -28,6 +30,11 @@ class Form:
     where: Mapping[str, str | list[str]] = field(default_factory=dict)
 
     @property
+    def separator(self) -> bytes:
+        """What stands between the cells of a table."""
+        return b"," if self.layout == "csv" else b"\t"
+
+    @property
     def wanted(self) -> list[str]:
         """The columns that are read, each once."""
         return list(dict.fromkeys((self.url, *self.caption, *self.where)))
@@ -36,3 +43,9 @@ class Form:
 def is_web(text: str) -> bool:
     """Whether the text begins as a web address."""
     return WEB.match(text) is not None
+
+
+def matches(value: Any, wanted: str | list[str]) -> bool:
+    """Whether a cell holds (one of) what a filter wants, blanks around it aside."""
+    text = shown(value) if isinstance(value, bytes) else str(value)
+    return text.strip() in ([wanted] if isinstance(wanted, str) else wanted)

@@ -45,6 +45,14 @@ class Group:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def hold(self) -> None:
+        """Stops the child alone: its workers end the pieces that they have, and get no others until `go_on`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Ends `hold`."""
+        self.process.send_signal(signal.SIGCONT)
+
     def ended(self) -> int | None:
         """The child's exit code, None while it runs."""
         return self.process.poll()

@@ -77,7 +77,7 @@ class Hosts:
         """Waits while the host is paused; raises the reason when that is longer than the policy's patience."""
         while (left := host.until - time.monotonic()) > 0:
             if left > self.policy.patience:
-                raise host.reason
+                raise FetchError(host.reason.status, host.reason.detail)  # a new one: each raise adds to its traceback
             await asyncio.sleep(left)
 
     def _host(self, name: str) -> Host:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from vltk.data.hashes import file_sha256
 from vltk.errors import VltkError
 
 PLACE = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PATIENCE = 4.0  # seconds for the first answer
 
 
@@ -33,18 +34,33 @@ class HubFile:
         return f"hf://datasets/{self.repo}@{self.commit}/{self.path}"
 
 
-def find(url: str) -> list[HubFile]:
-    """The files that the URL names, by path. Raises VltkError: no such data set or file, or one that needs a login."""
+def commits(urls: Iterable[str]) -> dict[str, str]:
+    """The commit of each data set that the URLs name, where it is one alone."""
+    found: dict[str, set[str]] = {}
+    for url in urls:
+        place = PLACE.fullmatch(url)
+        if place is not None and COMMIT.fullmatch(place["revision"] or ""):
+            found.setdefault(place["repo"], set()).add(place["revision"])
+    return {repo: named.pop() for repo, named in found.items() if len(named) == 1}
+
+
+def find(url: str, commits: Mapping[str, str] | None = None) -> list[HubFile]:
+    """The files that the URL names, by path; `commits` of data sets are taken where it names none itself.
+
+    Raises VltkError: no such data set or file, or one that needs a login.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     place = PLACE.fullmatch(url)
     if place is None:
         raise VltkError(f"{url}: expected hf://datasets/OWNER/NAME/PATH")
-    repo, path = place["repo"], place["path"]
+    repo, path, revision = place["repo"], place["path"], place["revision"]
+    if not COMMIT.fullmatch(revision or ""):
+        revision = (commits or {}).get(repo, revision)
     with _told(url, repo):
         api = HfApi()
-        commit = api.dataset_info(repo, revision=place["revision"], timeout=PATIENCE).sha
+        commit = api.dataset_info(repo, revision=revision, timeout=PATIENCE).sha
         fixed = path if not _is_pattern(path) else path.partition("*")[0].partition("?")[0].rpartition("/")[0]
         entries = (
             api.list_repo_tree(repo, fixed or None, repo_type="dataset", revision=commit, recursive=True)
@@ -68,17 +84,17 @@ def bring(file: HubFile, folder: Path) -> Path:
     """The file below `folder`, under its path in the data set; continued where it stopped, its sha256 checked."""
     from huggingface_hub import hf_hub_download
 
-    target = folder / file.path
-    if target.exists() and target.stat().st_size == file.bytes and (folder / ".whole" / file.path).exists():
+    target, mark, content = folder / file.path, folder / ".whole" / file.path, file.sha256 or file.commit
+    whole = target.exists() and target.stat().st_size == file.bytes
+    if whole and mark.exists() and mark.read_text(encoding="utf-8") == content:
         return target
     with _told(file.url, file.repo):
         path = Path(hf_hub_download(file.repo, file.path, repo_type="dataset", revision=file.commit, local_dir=folder))
     if path.stat().st_size != file.bytes or (file.sha256 and file_sha256(path) != file.sha256):
         path.unlink()
         raise VltkError(f"{file.url}: other bytes than the hub lists; the file is not used. Run the same command again")
-    mark = folder / ".whole" / file.path
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    mark.write_text(content, encoding="utf-8")
     return path
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from vltk.data.fetch import plan as plans
 from vltk.data.fetch.estimate import duration, estimate, require_disk
 from vltk.data.fetch.options import FetchOptions
 from vltk.data.fetch.order import Order
+from vltk.data.fetch.packing import remove_empty
 from vltk.data.fetch.plan import Plan
 from vltk.data.fetch.rounds import finish
 from vltk.data.fetch.state import locked
 from vltk.data.shard import Manifest
+from vltk.errors import VltkError
 from vltk.log import say
 
 
@@ -32,20 +36,22 @@ class Switches:
     dry_run: bool = False
 
 
-def run(name: str, order: Order, options: FetchOptions, switches: Switches) -> Manifest | None:
+def run(name: str, ordered: Callable[[], Order], options: FetchOptions, switches: Switches) -> Manifest | None:
     """Fetch the rows of an order into the data set `name`; a fetch that was stopped is gone on with.
 
+    `ordered` brings the list; no other process fetches into the data set meanwhile.
     None after a dry run. Raises VltkError: the disk is too small, the columns are swapped, the first rows give too few
     images, other options than those the fetch was begun with.
     """
     folder = dataset_folder(name)
     work = folder / ".fetch"
     if switches.dry_run:
-        dry_run(folder, order, options)
+        dry_run(folder, ordered, options)
         return None
     with locked(work):
         if switches.restart:
             clear(work, keep=("files",))
+        order = ordered()
         plan = _planned(work, order, options, switches.replace)
         if not (work / "journal.jsonl").exists():  # nothing is done yet
             expect = estimate(plan.usable, options, order.expected, order.per_sample)
@@ -67,8 +73,18 @@ def begun(folder: Path) -> bool:
 
 
 def complete(folder: Path, switches: Switches) -> bool:
-    """Whether there is nothing to do; what a kill after the last step left is then removed."""
+    """Whether there is nothing to do; what a kill after the last step left is then removed.
+
+    Raises VltkError while lost rows are tried again; a restart gives that up.
+    """
     work = folder / ".fetch"
+    if _is_retry(work) and not switches.dry_run:
+        whole = (folder / "manifest.json").exists()
+        if not (switches.restart and whole):  # else its end was killed while it moved the data set
+            give_up = ", or give that up: --restart" if whole else ""
+            raise VltkError(f"{folder}: lost rows are being tried again: go on with --retry-failed{give_up}")
+        with locked(work):
+            clear(work)
     if not (folder / "manifest.json").exists() or begun(folder) or switches.replace or switches.dry_run:
         return False
     if work.exists():
@@ -79,6 +95,10 @@ def complete(folder: Path, switches: Switches) -> bool:
     return True
 
 
+def _is_retry(work: Path) -> bool:
+    return begun(work.parent) and plans.load(work / "plan").kept is not None
+
+
 def told(plan: Plan) -> str:
     """The plan in words: `10,000 rows, 9,990 to fetch in 10 shards; put aside: 10 no_url`."""
     aside = ", ".join(f"{count:,} {status}" for status, count in sorted(plan.statuses.items()))
@@ -87,23 +107,32 @@ def told(plan: Plan) -> str:
     )
 
 
-def dry_run(folder: Path, order: Order, options: FetchOptions) -> None:
-    """Plan without a request and without a trace; says what it found and what the fetch would take."""
+def dry_run(folder: Path, ordered: Callable[[], Order], options: FetchOptions) -> None:
+    """Plan without a request and without a trace, but for the list that a card names; says what a fetch would take."""
     import resource
     import tempfile
 
     began = time.monotonic()
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".dry-run-") as place:
+    work = folder / ".fetch"
+    with _no_trace(work), locked(work), tempfile.TemporaryDirectory(dir=folder, prefix=".dry-run-") as place:
+        order = ordered()
         plan = plans.make(Path(place) / "plan", order.sources, options, order.wanted, order.facts, each=_Planning())
-    for path in created:
-        path.rmdir()
     expect = estimate(plan.usable, options, order.expected, order.per_sample)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     say(f"{folder}: {told(plan)}, {plan.pieces} pieces of {plan.piece} rows\n{expect}")
     say(f"planned in {duration(time.monotonic() - began)}, at most {peak} MB of memory; nothing was fetched")
     require_disk(folder, expect.needed)
+
+
+@contextmanager
+def _no_trace(folder: Path) -> Iterator[None]:
+    """The folder and its parents, where they are new and empty, are removed at the end."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in created:
+            remove_empty(path)
 
 
 def clear(work: Path, keep: tuple[str, ...] = ()) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vltk.data.fetch.form import Form
+from vltk.data.fetch.form import Form, is_web, matches
 from vltk.data.fetch.lines import lines, opened, shown
-from vltk.data.fetch.quoting import cells_of, records
+from vltk.data.fetch.quoting import cells_of, fitted, records
 from vltk.errors import VltkError
 from vltk.strict import suggest
 
@@ -64,7 +64,7 @@ def _table(path: Path, form: Form) -> Iterator[Line]:
         names = [shown(cell).strip().strip('"') for cell in cells_of(first, form)]
     _check(path, form, names)
     caption = names.index(form.caption[0]) if len(form.caption) == 1 else None
-    for number, cells, text in records(source, form, len(names), names.index(form.url)):
+    for number, cells, text in records(source, form, len(names), names.index(form.url), is_web):
         yield _row(number, cells, text, names, caption, form)
 
 
@@ -75,28 +75,20 @@ def _check(path: Path, form: Form, names: list[str]) -> None:
 
 
 def _row(number: int, cells: list[bytes], text: bytes, names: list[str], caption: int | None, form: Form) -> Line:
-    """Surplus cells belong to the caption: the only one that can hold the separator."""
-    extra = len(cells) - len(names)
     if not text.strip():
         return Line(number, None, None, "blank line", text)
-    if extra < 0 or (extra and caption is None):
+    whole = fitted(cells, len(names), caption, form)
+    if whole is None:
         return Line(number, None, None, f"{len(cells)} columns, expected {len(names)}", text)
-    if extra and caption is not None:
-        cells[caption : caption + extra + 1] = [b"\t".join(cells[caption : caption + extra + 1])]
-    return _line(number, dict(zip(names, cells, strict=True)), form, text)
+    return _line(number, dict(zip(names, whole, strict=True)), form, text)
 
 
 def _line(number: int, entry: Mapping[str, Any], form: Form, text: bytes | str) -> Line:
     """The cells that are wanted; a caption column that is null or blank leaves the place to the next one."""
     captions = [_cell(entry.get(name)) for name in form.caption]
     caption = next((value for value in captions if value and value.strip()), captions[0] if captions else None)
-    unwanted = next((name for name, values in form.where.items() if not _is(entry.get(name), values)), "")
+    unwanted = next((name for name, values in form.where.items() if not matches(entry.get(name), values)), "")
     return Line(number, _cell(entry.get(form.url)), caption, text=text, unwanted=unwanted)
-
-
-def _is(value: Any, wanted: str | list[str]) -> bool:
-    text = shown(value) if isinstance(value, bytes) else str(value)
-    return text.strip() in ([wanted] if isinstance(wanted, str) else wanted)
 
 
 def _json_lines(path: Path, form: Form) -> Iterator[Line]:

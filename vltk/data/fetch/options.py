@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from vltk.data.fetch import downloader
 from vltk.data.fetch.policy import Policy, agent
-from vltk.data.prepare import Limits
+from vltk.data.prepare import Limits, mistakes
 from vltk.errors import RecipeError, VltkError
 from vltk.strict import Strict, problems
 
@@ -94,11 +94,15 @@ def load(recipe: Path | None = None, overrides: list[str] | None = None) -> Fetc
         if not equals:
             raise RecipeError(f"{text!r} is no option: KEY=VALUE, such as threads=64 short_side=288")
         _put(given, key.split("."), yaml.safe_load(value) if value else None)
+    where = f"{recipe}: " if recipe else ""
     try:
-        return FetchOptions(**given)
+        options = FetchOptions(**given)
     except ValidationError as error:
-        where = f"{recipe}: " if recipe else ""
         raise RecipeError([f"{where}{'.'.join(map(str, loc))}: {text}" for loc, text in problems(error)]) from None
+    wrong = mistakes(vars(options))
+    if wrong:
+        raise RecipeError([f"{where}{key}: {meant}, given {getattr(options, key)}" for key, meant in wrong.items()])
+    return options
 
 
 def _file(recipe: Path) -> dict[str, Any]:

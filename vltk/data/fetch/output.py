@@ -15,27 +15,28 @@ OURS = re.compile(r"(\d+)(\.tar|\.parquet|_stats\.json)")  # files of one piece
 
 
 class Output:
-    """`sizes` are the rows of each piece that there must be; `done` the pieces that were given out."""
+    """`sizes` are the rows of each piece that there must be; `done` the pieces that were given out, or packed before.
+
+    Those that were packed are out of the way: a look costs what is open, however much is done.
+    """
 
     def __init__(self, folder: Path, sizes: list[int]) -> None:
         self.folder, self.sizes = folder, sizes
-        self.done: set[int] = set()
+        self.done = packed(folder)
 
     @property
     def complete(self) -> bool:
         return len(self.done) == len(self.sizes)
 
     def finished(self) -> Iterator[Piece]:
-        """Whole pieces that are new; one that was packed counts as done without being given out. Unsound ones go."""
+        """Whole pieces that are new. Unsound ones go."""
         for stats in sorted(self.folder.glob("*_stats.json")):
             number = int(stats.name.partition("_")[0])
             if number in self.done:
                 continue
             piece = Piece(number, stats.with_name(f"{number:05d}.tar"), stats.with_name(f"{number:05d}.parquet"))
             with suppress(ValueError):  # stats that are being written
-                if packed(stats):
-                    self.done.add(number)
-                elif self._is_sound(piece):
+                if self._is_sound(piece):
                     yield piece
                     self.done.add(number)
 
@@ -49,15 +50,15 @@ class Output:
         return True
 
     def clean(self) -> None:
-        """Drops what a killed run left: half-written pieces and img2dataset's working folder."""
+        """Drops what a killed run left: half-written pieces, packed ones, and img2dataset's working folder."""
         shutil.rmtree(self.folder / "_tmp", ignore_errors=True)
-        self._drop(set(range(len(self.sizes))) - self.done)
+        self._drop(set(range(len(self.sizes))) - (self.done - packed(self.folder)))
 
     def _drop(self, numbers: set[int]) -> None:
         for entry in list(self.folder.iterdir()):
             named = OURS.fullmatch(entry.name)
             if named and int(named[1]) in numbers:
-                entry.unlink()
+                entry.unlink(missing_ok=True)  # one that is packed meanwhile goes by itself
 
     def signs(self) -> tuple[int, int]:
         """Changes with every piece begun or ended, every image stored and every line of the proxy's log.

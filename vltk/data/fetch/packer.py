@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ from vltk.data.fetch.state import State
 from vltk.data.prepare import Admitted, Limits, NotAdmitted, admit
 from vltk.data.shard import Record, Rejected, ShardWriter
 from vltk.errors import VltkError
+
+BEHIND = 1  # whole groups that may lie on disk while another is gathered
 
 Result = Admitted | NotAdmitted | None  # None: there were no bytes
 Found = tuple[Clean | Reject, Outcome | None, Result]
@@ -82,7 +84,10 @@ class Packer:
         self._checkers.shutdown(cancel_futures=True)
 
     def take(self, piece: Piece) -> None:
-        """A finished piece; its group is packed once it is whole. Raises what went wrong in packing so far."""
+        """A finished piece; its group is packed once it is whole, and waits for those before it.
+
+        Raises what went wrong in packing so far.
+        """
         self._raise()
         group = piece.number // self.round.group
         if (self.round.number, group) in self.state.shards:  # packed, and killed before the piece was discarded
@@ -93,6 +98,8 @@ class Packer:
         if all(number in self._waiting for number in members):
             pieces = [self._waiting.pop(number) for number in members]
             self._queue.append(self._thread.submit(self._pack, group, pieces))
+            wait(self._queue[:-BEHIND], return_when=FIRST_EXCEPTION)
+            self._raise()
 
     def finish(self) -> None:
         """Waits for all that was taken. Raises what went wrong, and VltkError when a group is not whole."""

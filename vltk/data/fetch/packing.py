@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,6 +23,8 @@ from vltk.data.sources._raw import Raw, record
 from vltk.errors import VltkError
 
 OnShard = Callable[[int, dict[str, Any]], None]  # (unit, entry of the manifest)
+PROSE = ("card_sha256", "licence")  # of a card; other words pack nothing else
+WORDS = {"files": "the files of the card", "way": "how the card says that they are read"}
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Packing:
-    """How: `source` goes into the manifest; another one, other limits or units start anew.
+    """How: `source` goes into the manifest; what a stopped job was begun with must not change.
 
-    `limit`: first rows only; `expected`: rows in all, as far as it is known, for the bar.
+    `limit`: first rows only; `expected`: rows in all, as far as it is known, for the bar; `files`: full names of what
+    is downloaded; `restart` forgets what a stopped job has done.
     """
 
     limits: Limits
@@ -48,17 +50,21 @@ class Packing:
     replace: bool = False
     limit: int | None = None
     expected: int = 0
+    files: tuple[str, ...] = ()
+    restart: bool = False
 
 
 def pack(folder: Path, units: list[Unit], how: Packing, on_shard: OnShard = lambda unit, entry: None) -> Manifest:
     """Write the rows of all units as the data set `folder`. Rows are numbered over all units; each gets one status.
 
     Finished shards wait in `folder/.fetch/packed`. Raises VltkError: the data set stands there already, another
-    process is at it, no sample is usable, the disk is full.
+    process is at it, it was begun with other facts, no sample is usable, the disk is full.
     """
     work = folder / ".fetch" / "packed"
     try:
         with locked(work.parent):
+            if how.restart:
+                shutil.rmtree(work, ignore_errors=True)
             entries = _packed(work, units, how, on_shard)
             manifest = publish(work, folder, entries, how.source, how.replace)
     except OSError as error:
@@ -79,18 +85,35 @@ def begun(folder: Path) -> bool:
     return (folder / ".fetch" / "packed" / "journal.jsonl").exists()
 
 
+def begun_files(folder: Path) -> list[str]:
+    """The files that a stopped job was begun with, by their full names."""
+    found = _read(folder / ".fetch" / "packed" / "journal.jsonl")
+    files: list[str] = found[0].get("facts", {}).get("files", []) if found else []
+    return files
+
+
 def stands(folder: Path, how: Packing) -> bool:
     """Whether this very data set is there; raises VltkError where another one is, before anything is downloaded."""
     path = folder / "manifest.json"
     if not path.exists() or how.replace:
         return False
-    if json.loads(path.read_text(encoding="utf-8")).get("source") == how.source:
-        return True
-    raise VltkError(f"the data set {folder} exists already, made in another way: give another name, or add --replace")
+    found = json.loads(path.read_text(encoding="utf-8")).get("source", {})
+    told = _changed({"way": how.source.get("way")} | found, how.source)  # older manifests have no way
+    if told:
+        raise VltkError(
+            f"the data set {folder} exists already, made in another way ({told}): give another name, or add --replace"
+        )
+    return True
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What differs between two sets of facts, but for the prose of the card; empty: nothing."""
+    keys = [key for key in {**before, **now} if key not in PROSE and before.get(key) != now.get(key)]
+    return "; ".join(WORDS.get(key, f"{key} was {before.get(key)}, is {now.get(key)}") for key in keys)
 
 
 def _packed(work: Path, units: list[Unit], how: Packing, on_shard: OnShard) -> list[dict[str, Any]]:
-    journal = _Journal(work, _plan(units, how))
+    journal = _Journal(work, _facts(units, how))
     for number, unit in enumerate(units):
         if how.limit is not None and journal.rows >= how.limit:
             break
@@ -103,16 +126,18 @@ def _packed(work: Path, units: list[Unit], how: Packing, on_shard: OnShard) -> l
     return journal.entries
 
 
-def _plan(units: list[Unit], how: Packing) -> str:
-    facts = [[unit.name for unit in units], vars(how.limits), how.source, how.samples_per_shard]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _facts(units: list[Unit], how: Packing) -> dict[str, Any]:
+    files = how.files or [unit.name for unit in units]
+    facts = {**how.source, **vars(how.limits), "samples of a shard": how.samples_per_shard, "files": files}
+    found: dict[str, Any] = json.loads(json.dumps(facts))
+    return found
 
 
 def _unit(work: Path, number: int, unit: Unit, how: Packing, journal: _Journal) -> Iterator[dict[str, Any]]:
     """Lines of the journal, one a shard; the last one of a unit says so."""
     taken = journal.rows_of(number)
     stop = None if how.limit is None else taken + how.limit - journal.rows
-    keys: set[str] = set()
+    keys = journal.keys_of(number)
     shard, row = len(journal.entries), journal.rows
     writer: ShardWriter | None = None
     entry: dict[str, Any] | None
@@ -159,15 +184,24 @@ def _shown(rows: Iterator[Record | Rejected], before: int, expected: int) -> Ite
 
 
 class _Journal:
-    """`journal.jsonl`: the plan, then one line a shard; a line that a kill cut off is dropped, its shard made again."""
+    """`journal.jsonl`: the facts, then one line a shard; a line that a kill cut off is dropped, its shard made again.
 
-    def __init__(self, work: Path, plan: str) -> None:
+    Raises VltkError for one that has shards of other facts.
+    """
+
+    def __init__(self, work: Path, facts: dict[str, Any]) -> None:
         self.path = work / "journal.jsonl"
         found = _read(self.path)
-        if not found or found[0].get("plan") != plan:
+        told = _changed(found[0].get("facts", {}), facts) if found else ""
+        if not found or told and not found[1:]:  # no shard is lost
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            found = [{"plan": plan}]
+            found = [{"facts": facts}]
+        elif told:
+            raise VltkError(
+                f"{work.parent}: a fetch was begun with other options: {told}\n"
+                "Go on with those, or begin anew: --restart (what was packed so far is removed)"
+            )
         self.lines = found[1:]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
@@ -183,6 +217,17 @@ class _Journal:
 
     def rows_of(self, unit: int) -> int:
         return sum(line["entry"]["rows"] for line in self.lines if line["unit"] == unit and line["entry"])
+
+    def keys_of(self, unit: int) -> set[str]:
+        """The keys of the samples that are stored of a unit."""
+        import pyarrow.parquet as pq
+
+        files = [Path(line["entry"]["file"]) for line in self.lines if line["unit"] == unit and line["entry"]]
+        tables = [
+            pq.read_table(self.path.parent / "rows" / f"{file.stem}.parquet", columns=["key", "shard"])
+            for file in files
+        ]
+        return {row["key"] for table in tables for row in table.to_pylist() if row["shard"] >= 0}
 
     def is_done(self, unit: int) -> bool:
         return any(line["unit"] == unit and line["last"] for line in self.lines)

@@ -19,6 +19,7 @@ from typing import Any
 from vltk.data.fetch.policy import FetchError, quoted
 from vltk.data.statuses import Status
 
+PACKED = "packed"  # folder beside the pieces: the stats of those that were packed and given back
 IMAGE = ".jpg"  # what img2dataset calls every image, whatever it is
 OURS = re.compile(r"vltk ([a-z0-9_]+) ?(.*)", re.DOTALL)  # the proxy's word inside urllib's message
 # a connection to the proxy itself that failed: it never leaves a request without an answer while it lives
@@ -39,10 +40,9 @@ class Piece:
 
     def discard(self) -> None:
         """Frees the disk once the piece is packed; it is then done for good and never fetched or handed out again."""
-        stats = json.loads(self.stats.read_text())
-        part = self.stats.with_name(f"{self.stats.name}.part")
-        part.write_text(json.dumps({**stats, "packed": True}))
-        os.replace(part, self.stats)
+        place = self.stats.parent / PACKED
+        place.mkdir(exist_ok=True)
+        os.replace(self.stats, place / self.stats.name)
         self.tar.unlink(missing_ok=True)
         self.parquet.unlink(missing_ok=True)
 
@@ -93,15 +93,16 @@ def _meaning(url: str | None, message: str) -> tuple[Status, str]:
     return Status.unknown_failure, message[:200]
 
 
-def packed(stats: Path) -> bool:
-    """Whether the piece of these stats was packed and given back. Raises ValueError while they are being written."""
-    return bool(json.loads(stats.read_text()).get("packed"))
+def packed(folder: Path) -> set[int]:
+    """The numbers of the pieces in this folder that were packed and given back."""
+    return {int(stats.name.partition("_")[0]) for stats in (folder / PACKED).glob("*_stats.json")}
 
 
 def check(piece: Piece, rows: int) -> None:
     """Raises Unsound unless each of the piece's `rows` is there once, and an image for each success and for no other.
 
-    Also when a row failed because the proxy was gone: that says nothing about its URL.
+    Also when a row failed because the proxy was gone: that says nothing about its URL. Raises ValueError while the
+    stats are being written.
     """
     stats = json.loads(piece.stats.read_text())
     try:

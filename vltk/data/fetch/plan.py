@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -50,7 +51,11 @@ def groups(pieces: int, group: int) -> int:
 
 def identity(sources: list[tuple[Path, Form]], options: FetchOptions) -> dict[str, Any]:
     """What makes it the same fetch: the files, how they are read, what is stored of an image."""
-    files = {path.name: {"sha256": fingerprint(path), "form": asdict(form)} for path, form in sources}
+    home = os.path.commonpath([path.absolute().parent for path, _ in sources])
+    files = {
+        path.absolute().relative_to(home).as_posix(): {"fingerprint": fingerprint(path), "form": asdict(form)}
+        for path, form in sources
+    }
     return {"files": files, "limit": options.limit, **asdict(options.limits())}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import vltk
 from vltk.data.statuses import Status
@@ -70,6 +70,15 @@ def quoted(url: str | None) -> str:
     colon = f":{port}" if port is not None else ""
     query = f"?{_quote(parts.query)}" if parts.query else ""
     return f"{parts.scheme.lower()}://{host}{colon}{_quote(parts.path) or '/'}{query}"
+
+
+def followed(url: str, place: str) -> str:
+    """Where a redirect from `url` to `place` leads, as it is sent. Raises FetchError as `quoted` does."""
+    try:
+        target = urljoin(url, place)
+    except ValueError as error:
+        raise FetchError(Status.bad_url, f"redirected to {place[:100]}: {error}") from None
+    return quoted(target)
 
 
 def _host(parts: SplitResult) -> str:

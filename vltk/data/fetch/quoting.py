@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from vltk.data.fetch.form import Form, is_web
+from vltk.data.fetch.form import Form
 from vltk.data.fetch.lines import shown
 
 SPANNED = 100  # lines that one quoted record may take up
@@ -17,10 +17,25 @@ def cells_of(line: bytes, form: Form) -> list[bytes]:
     return (_parsed(line, form) or _plain(line, form)) if form.quoted else _plain(line, form)
 
 
+def fitted(cells: list[bytes], count: int, caption: int | None, form: Form) -> list[bytes] | None:
+    """As many cells as columns: surplus ones belong to the caption, the only one that can hold the separator."""
+    extra = len(cells) - count
+    if extra < 0 or (extra and caption is None):
+        return None
+    if extra and caption is not None:
+        whole = form.separator.join(cells[caption : caption + extra + 1])
+        return [*cells[:caption], whole, *cells[caption + extra + 1 :]]
+    return cells
+
+
 def records(
-    source: Iterator[tuple[int, bytes]], form: Form, count: int, url: int
+    source: Iterator[tuple[int, bytes]], form: Form, count: int, column: int, names: Callable[[str], bool]
 ) -> Iterator[tuple[int, list[bytes], bytes]]:
-    """Records and their cells. Where quotes do not close or do not fit, that one line is taken as it stands."""
+    """Records and their cells. Where quotes do not close or do not fit, that one line is taken as it stands.
+
+    `names` says of a cell of `column` whether it can be what names a row (an address, an image): a record of several
+    lines has one such cell, and no two of its lines could be rows of their own.
+    """
     if not form.quoted:
         for number, line in source:
             yield number, _plain(line, form), line
@@ -30,7 +45,7 @@ def records(
         span = _span(ahead, source)
         record = b"\n".join(line for _, line in list(ahead)[:span]) if span else b""
         cells = _parsed(record, form) if span else None
-        if cells is None or (span > 1 and not (len(cells) == count and is_web(shown(cells[url])))):
+        if cells is None or (span > 1 and not _is_one(cells, record, form, count, column, names)):
             number, line = ahead.popleft()
             yield number, _plain(line, form), line
             continue
@@ -38,6 +53,18 @@ def records(
         for _ in range(span):
             ahead.popleft()
         yield number, cells, record
+
+
+def _is_one(
+    cells: list[bytes], record: bytes, form: Form, count: int, column: int, names: Callable[[str], bool]
+) -> bool:
+    """Whether lines that quotes hold together are one row, not rows between the stray quotes of two of them."""
+    if len(cells) != count or not names(shown(cells[column])):
+        return False
+    rows = (_plain(line, form) for line in record.split(b"\n"))
+    places = (column, column - count)  # from the left or the right: the caption between may hold separators
+    alone = [row for row in rows if len(row) >= count and any(names(shown(row[place])) for place in places)]
+    return len(alone) <= 1
 
 
 def _span(ahead: deque[tuple[int, bytes]], source: Iterator[tuple[int, bytes]]) -> int:
@@ -65,7 +92,7 @@ def _ahead(ahead: deque[tuple[int, bytes]], source: Iterator[tuple[int, bytes]],
 def _parsed(record: bytes, form: Form) -> list[bytes] | None:
     """The cells of a record with quotes; None where they do not fit. Odd bytes come through."""
     text = record.decode("utf-8", "surrogateescape")
-    comma = "," if form.layout == "csv" else "\t"
+    comma = form.separator.decode()
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True))
     except csv.Error:
@@ -74,4 +101,4 @@ def _parsed(record: bytes, form: Form) -> list[bytes] | None:
 
 
 def _plain(line: bytes, form: Form) -> list[bytes]:
-    return line.split(b"," if form.layout == "csv" else b"\t")
+    return line.split(form.separator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vltk.data.fetch.plan import Plan
 from vltk.data.fetch.rounds import finish
 from vltk.data.fetch.state import locked
 from vltk.data.hashes import file_sha256
+from vltk.data.prepare import Limits
 from vltk.data.publish import sync
 from vltk.data.row_table import RowTable
 from vltk.data.shard import Manifest
@@ -29,12 +31,16 @@ from vltk.log import say
 def retry(name: str, options: FetchOptions, statuses: list[str] | None = None) -> Manifest:
     """Fetch the rows of `name` again that ended in one of these statuses (default: those that may mend).
 
-    Raises VltkError: not a data set that was fetched from URLs, no such rows, the data set is in use.
+    Images are stored as those of the data set. Raises VltkError: other limits than those, not a data set that was
+    fetched from URLs, no such rows, the data set is in use.
     """
     folder = dataset_folder(name)
     work = folder / ".fetch"
-    if not (work / "plan").exists():
+    if (work / "plan").exists():
+        options = _alike(folder, options, plans.load(work / "plan").facts)
+    else:
         manifest, chosen = _manifest(folder), _chosen(statuses)
+        options = _alike(folder, options, manifest["source"])
     with locked(work):
         if not (work / "plan").exists():
             (work / "journal.jsonl").unlink(missing_ok=True)
@@ -43,7 +49,7 @@ def retry(name: str, options: FetchOptions, statuses: list[str] | None = None) -
         if plan.kept is None:
             raise VltkError(f"{work}: the list itself is not fetched to its end: run it without --retry-failed")
         say(f"{name}: {plan.usable:,} rows are tried again")
-        done = finish(folder, plan, options, expected=1e-9)
+        done = finish(folder, plan, options, expected=None)
         clear(work)
         work.rmdir()
         return done
@@ -57,6 +63,16 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if manifest["source"].get("kind") != "urls":
         raise VltkError(f"{folder} was not fetched from a list of URLs: there is nothing to try again")
     return manifest
+
+
+def _alike(folder: Path, options: FetchOptions, source: dict[str, Any]) -> FetchOptions:
+    """The options with the limits that the data set was made with. Raises VltkError where others are asked for."""
+    made = {field.name: source[field.name] for field in fields(Limits) if field.name in source}
+    others = [key for key in made if key in options.model_fields_set and getattr(options, key) != made[key]]
+    if others:
+        told = ", ".join(f"{key} {made[key]}, not {getattr(options, key)}" for key in others)
+        raise VltkError(f"{folder} was made with {told}; rows tried again are stored alike: leave it out")
+    return options.model_copy(update=made)
 
 
 def _chosen(statuses: list[str] | None) -> set[str]:

@@ -34,6 +34,8 @@ def finish(folder: Path, plan: Plan, options: FetchOptions, expected: float | No
     state = State(folder / ".fetch" / "journal.jsonl")
     if state.shards:
         say(f"going on: {len(state.shards)} shards are done, {sum(state.statuses().values()):,} of {plan.rows:,} rows")
+    if plan.kept is not None and not state.looked:
+        state.looked_at()  # rows that failed before tell nothing of this machine
     counts = Counter(state.statuses())
     for entry in plan.kept or ():
         counts.update(entry["statuses"])

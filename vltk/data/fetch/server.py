@@ -93,7 +93,7 @@ class Server:
         try:
             if method != b"GET":
                 raise FetchError(Status.unknown_failure, "only GET goes through this proxy")
-            body = await self.client.get(target)
+            body = await self._got(target)
         except FetchError as error:
             self._note(row, begun, error)
             await self._say(writer, error)
@@ -101,6 +101,15 @@ class Server:
         with body.file:
             self._note(row, begun, count=body.size)
             await self._send(body, writer)
+
+    async def _got(self, url: str) -> Body:
+        """The body of a URL. Raises FetchError, whatever it is that a host makes fail: each request is answered."""
+        try:
+            return await self.client.get(url)
+        except FetchError:
+            raise
+        except Exception as error:
+            raise FetchError(Status.unknown_failure, f"{type(error).__name__}: {error}"[:200]) from error
 
     def _note(self, row: dict[str, str], begun: float, error: FetchError | None = None, count: int = 0) -> None:
         end = {"status": error.status, "detail": error.detail} if error else {"status": Status.ok}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from vltk.data.dataset import dataset_folder
 from vltk.data.fetch.download import OutOfReach
 from vltk.data.fetch.estimate import require_disk, size
 from vltk.data.fetch.files import Source, sources
+from vltk.data.fetch.hub import commits
 from vltk.data.fetch.job import Switches
 from vltk.data.fetch.options import FetchOptions
-from vltk.data.fetch.packing import Packing, Unit, begun, pack, remove_empty, stands
+from vltk.data.fetch.packing import Packing, Unit, begun, begun_files, pack, remove_empty, stands
 from vltk.data.sources._parquet import parquet_rows
 from vltk.data.sources._raw import Raw
 from vltk.data.sources._store import Store
@@ -65,13 +68,11 @@ def _fetched(job: _Job) -> list[str]:
     for part, target in zip(job.parts, made, strict=True):
         folder, how = dataset_folder(target), job.how(part)
         if switches.dry_run or not stands(folder, how):
-            if switches.restart:
-                shutil.rmtree(folder / ".fetch" / "packed", ignore_errors=True)
-            if not begun(folder):
+            if switches.restart or not begun(folder):
                 job.check_room()
             if not switches.dry_run:
-                units = job.units(part)
-                pack(folder, units, how, partial(_tell, target, len(units)))
+                units, files = job.units(part), tuple(source.name for source in job.sources)
+                pack(folder, units, replace(how, files=files), partial(_tell, target, len(units)))
     if not switches.dry_run:
         shutil.rmtree(job.downloads, ignore_errors=True)
         remove_empty(job.downloads.parent)
@@ -98,16 +99,22 @@ class _Job:
 
     @cached_property
     def sources(self) -> list[Source]:
-        return sources(self.fetcher.files, self.downloads, self.options.policy())
+        """The files, of the hub at the commits that a stopped job was begun with."""
+        folders = [dataset_folder(f"{self.name}/{part}" if part else self.name) for part in self.parts]
+        begun = [] if self.switches.restart else [name for folder in folders for name in begun_files(folder)]
+        return sources(self.fetcher.files, self.downloads, self.options.policy(), commits(begun))
 
     def how(self, part: str) -> Packing:
         limits = self.options.limits()
         facts: dict[str, Any] = {"kind": self.fetcher.kind, "card": self.card.name, "part": part}
         facts |= {"card_sha256": card_digest(self.card), "licence": self.card.licence.id, **vars(limits)}
+        facts |= {"way": _way(self.fetcher)}
         facts |= {"limit": self.options.limit} if self.options.limit else {}
         per_shard = max(1, self.options.shard_size // 2)
         rows = self.card.samples.published if self.card.samples else 0
-        return Packing(limits, facts, per_shard, self.switches.replace, self.options.limit, rows)
+        return Packing(
+            limits, facts, per_shard, self.switches.replace, self.options.limit, rows, restart=self.switches.restart
+        )
 
     def check_room(self) -> None:
         """Says what is to come. Raises VltkError where the disk is too small for it."""
@@ -145,6 +152,12 @@ class _Job:
     def store(self) -> Store:
         """All archives, downloaded."""
         return Store([source.bring() for source in self.sources])
+
+
+def _way(fetcher: Mirror | Hub | Archives) -> str:
+    """A digest of which files of the card are read how; not of its prose and checksums."""
+    said = fetcher.model_dump(mode="json", exclude={"about": True, "files": {"__all__": {"sha256", "bytes"}}})
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _tell(name: str, units: int, unit: int, entry: dict[str, Any]) -> None:

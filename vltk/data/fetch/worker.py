@@ -1,17 +1,16 @@
 """What runs in each of img2dataset's workers: its own downloader, with every URL sent to the guarding proxy.
 
 https URLs go to the proxy as they are, in the request line, so that it sees what it guards; no other scheme has a
-handler. img2dataset is extended at two places, the names `Downloader` and `multiprocessing_distributor` of its `main`.
+handler. img2dataset is extended at three names of its `main`: `Downloader`, `Reader`, `multiprocessing_distributor`.
 """
 
 from __future__ import annotations
 
 import atexit
 import http.client
-import os
-import socket
 import tempfile
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +73,10 @@ class Worker(Downloader):
 
 
 def _own_proxy(policy: Policy) -> str:
-    """The proxy of this process, started at the first call and closed when the process ends."""
+    """The proxy of this process, started at the first call; its end, and its log's, is that of the process."""
     if Worker.own is None:
-        log = Path(tempfile.gettempdir()) / f"vltk-proxy-{socket.gethostname()}-{os.getpid()}.jsonl"
-        Worker.own = Proxy(policy, log).__enter__()
-        atexit.register(Worker.own.__exit__, None, None, None)
+        life = ExitStack()
+        folder = life.enter_context(tempfile.TemporaryDirectory(prefix="vltk-proxy-"))
+        Worker.own = life.enter_context(Proxy(policy, Path(folder) / "proxy.jsonl"))
+        atexit.register(life.close)
     return Worker.own.url

@@ -19,7 +19,7 @@ import numpy as np
 import simplejpeg
 
 from vltk.data import skip
-from vltk.data.card import load_card
+from vltk.data.card import Card
 from vltk.data.dataset import Dataset, dataset_names, open_dataset
 from vltk.data.image import BadSample, decode, resize
 from vltk.data.inspect.prints import places
@@ -32,8 +32,10 @@ SHOWN = 12  # texts of a sample that are shown
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def preview(name: str, out: Path, count: int = 60, seed: int = 0, skipped: bool = False) -> int:
-    """Write the page of `count` samples drawn by `seed`; how many it shows.
+def preview(
+    name: str, out: Path, count: int = 60, seed: int = 0, skipped: bool = False, card: Card | None = None
+) -> int:
+    """Write the page of `count` samples drawn by `seed`; how many it shows. `card`: as for `stats`.
 
     With `skipped`, samples of the skip list stand beside those they repeat. Raises Missing when the data set is not on
     disk, VltkError when it is damaged, stored as tokens, has no skip list (with `skipped`), or `out` cannot be written.
@@ -42,7 +44,7 @@ def preview(name: str, out: Path, count: int = 60, seed: int = 0, skipped: bool 
     if dataset.manifest.get("kind") == "tokens":
         raise VltkError(f"{name}: stored as tokens: there is nothing to look at")
     tiles = list(_pairs(dataset, count, seed) if skipped else _samples(dataset, count, seed))
-    _write(out, _page(dataset, tiles, seed, skipped))
+    _write(out, _page(dataset, tiles, seed, skipped, card))
     return len(tiles)
 
 
@@ -122,12 +124,12 @@ def _meta(sample: Sample) -> str:
     return f"<details><summary>labels</summary><pre>{escape(told[:4000])}</pre></details>"
 
 
-def _page(dataset: Dataset, tiles: list[str], seed: int, skipped: bool) -> str:
+def _page(dataset: Dataset, tiles: list[str], seed: int, skipped: bool, card: Card | None) -> str:
     manifest, name = dataset.manifest, escape(dataset.name)
     counts = f"{manifest['samples']:,} samples, {manifest['images']:,} images, {manifest['texts']:,} texts"
     chosen = "left out by the skip list, each beside the one it repeats" if skipped else "in the order of the data set"
     shown = f"{len(tiles)} shown, drawn by seed {seed}, {chosen}"
-    lines = [counts, _rows(manifest["statuses"]), _card(card_of(dataset.name, manifest)), shown]
+    lines = [counts, _rows(manifest["statuses"]), _card(card or card_of(dataset.name, manifest)), shown]
     style = (files("vltk.data.inspect") / "preview.css").read_text(encoding="utf-8")
     head = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
     return (
@@ -144,11 +146,8 @@ def _rows(statuses: dict[str, Any]) -> str:
     return f"{sum(statuses.values()):,} input rows: {lost}" if lost else ""
 
 
-def _card(name: str | None) -> str:
-    if name is None:
-        return ""
-    card = load_card(name)
-    return f"{card.about}; licence: {card.licence.id}"
+def _card(card: Card | None) -> str:
+    return "" if card is None else f"{card.about}; licence: {card.licence.id}"
 
 
 def _write(out: Path, page: str) -> None:

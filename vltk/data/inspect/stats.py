@@ -13,7 +13,7 @@ import numpy as np
 
 from vltk.data import skip
 from vltk.data.bar import Bar
-from vltk.data.card import card_names, load_card
+from vltk.data.card import Card, card_names, load_card
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.image import BadSample
 from vltk.data.inspect.languages import languages
@@ -27,9 +27,10 @@ SIZES = ("width", "height", "original_width", "original_height", "bytes")
 TOP = 20  # hosts that are told one by one
 
 
-def stats(name: str, sample: int = 5000, seed: int = 0) -> dict[str, Any]:
+def stats(name: str, sample: int = 5000, seed: int = 0, card: Card | None = None) -> dict[str, Any]:
     """All figures of the data set `name` as plain JSON data; captions by `sample` samples drawn by `seed`.
 
+    They stand beside what `card` expects (default: the shipped card that it was fetched by or has the name of).
     Raises Missing when it is not on disk, VltkError when a file is damaged or it is stored as tokens.
     """
     dataset = open_dataset(name, skips=False)
@@ -50,7 +51,7 @@ def stats(name: str, sample: int = 5000, seed: int = 0) -> dict[str, Any]:
         "rows": sum(manifest["statuses"].values()),
         "statuses": manifest["statuses"],
         "yield": round(manifest["samples"] / max(sum(manifest["statuses"].values()), 1), 4),
-        "expected": _expected(card_of(name, manifest)),
+        "expected": _expected(card or card_of(name, manifest)),
         "hosts": table.hosts(),
         "sizes": table.sizes() | {"stored_bytes": _stored(dataset)},
         "captions": _captions(texts, unusable),
@@ -165,19 +166,18 @@ def _captions(texts: list[list[str]], unusable: int) -> dict[str, Any]:
     return {"samples_looked_at": len(texts), "unusable": unusable, **found}
 
 
-def card_of(name: str, manifest: dict[str, Any]) -> str | None:
+def card_of(name: str, manifest: dict[str, Any]) -> Card | None:
     """The shipped card of a data set: the one it was fetched by, or the one of its name."""
     names = [manifest["source"].get("card"), name.partition("/")[0]]
-    return next((one for one in names if one in card_names()), None)
+    return next((load_card(one) for one in names if one in card_names()), None)
 
 
-def _expected(card_name: str | None) -> dict[str, Any] | None:
+def _expected(card: Card | None) -> dict[str, Any] | None:
     """What the card says about samples and yield."""
-    if card_name is None:
+    if card is None:
         return None
-    card = load_card(card_name)
     samples = card.samples.model_dump() if card.samples else None
-    return {"card": card_name, "samples": samples, "yield": card.expected.model_dump() if card.expected else None}
+    return {"card": card.name, "samples": samples, "yield": card.expected.model_dump() if card.expected else None}
 
 
 def _skip_list(folder: Path) -> dict[str, int] | None:

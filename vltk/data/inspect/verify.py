@@ -15,12 +15,12 @@ import numpy as np
 
 from vltk.data import skip
 from vltk.data.bar import Bar
-from vltk.data.card import steps_for
-from vltk.data.dataset import dataset_folder, dataset_names, read_manifest
+from vltk.data.dataset import dataset_folder, dataset_names, read_manifest, remedies
 from vltk.data.inspect.row_check import Rows
 from vltk.data.inspect.shard_check import Shard
+from vltk.data.named import all_of
 from vltk.data.remote import is_remote
-from vltk.errors import Missing, VltkError
+from vltk.errors import VltkError
 
 NEEDED = {"file", "samples", "bytes", "sha256", "index_sha256"}  # of the manifest's entry of a shard
 
@@ -51,13 +51,9 @@ class Verified:
 
 def chosen(names: Iterable[str], every: bool = False) -> list[str]:
     """These data sets, `NAME` also for all of `NAME/...`; with `every` all on disk. Raises Missing for others."""
-    on_disk = dataset_names()
-    found: dict[str, None] = dict.fromkeys(on_disk if every else [])
+    found: dict[str, None] = dict.fromkeys(dataset_names() if every else [])
     for name in names:
-        here = [one for one in on_disk if one == name or one.startswith(f"{name}/")]
-        if not here:
-            raise Missing(f"the data set {name!r} is not on disk (looked in {dataset_folder(name)})", steps_for(name))
-        found.update(dict.fromkeys(here))
+        found.update(dict.fromkeys(all_of(name)))
     if not found:
         raise VltkError("no data set to look at: give names (vltk data ls), or --all when there are any")
     return list(found)
@@ -111,7 +107,7 @@ class _Look:
         self.hashes: list[np.ndarray] = []  # of the keys, 64 bits each
 
     def problem(self, path: Path, what: str, remedy: str = "") -> Problem:
-        commands = " and ".join(f"{command} --replace" for _, command in steps_for(self.name))
+        commands = " and ".join(f"{command} --replace" for _, command in remedies(self.name))
         return Problem(path, what, remedy or f"make the data set again: {commands}")
 
     def problems(self, manifest: dict[str, Any], share: float, seed: int) -> Iterator[Problem]:
@@ -161,6 +157,8 @@ class _Look:
                 yield f"{name}: {manifest[name]:,}, those of the shards add up to {total:,}"
         if manifest["statuses"].get("ok") != manifest["samples"]:
             yield f"samples: {manifest['samples']:,}, but {manifest['statuses'].get('ok', 0):,} rows are ok"
+        if manifest.get("source", {}).get("kind") == "webdataset":  # a key that comes again in them is a new sample
+            return
         keys = np.concatenate([np.empty(0, np.int64), *self.hashes])
         if twice := len(keys) - len(np.unique(keys)):
             yield f"{twice:,} keys stand twice"

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from vltk.data.image import ENDINGS
 from vltk.errors import VltkError
-
-ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 def is_image_name(name: str) -> bool:

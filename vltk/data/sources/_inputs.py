@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vltk.data.image import ENDINGS as IMAGE_ENDINGS
 from vltk.data.sources._captions import is_caption_header, read_captions
-from vltk.data.sources._images import ENDINGS as IMAGE_ENDINGS
 from vltk.data.sources._images import is_image_name
 from vltk.data.sources.texts import ENDINGS as TEXT_ENDINGS
 from vltk.errors import VltkError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk.data.card_schema import Hub
+from vltk.data.fetch.form import matches
 from vltk.data.sentences import sentences
 from vltk.data.sources._raw import Raw
 from vltk.data.sources.texts import packed
@@ -39,7 +40,7 @@ def parquet_rows(path: Path, prefix: str, hub: Hub) -> Iterator[Raw]:
 
 
 def _rows(entry: dict[str, Any], key: str, hub: Hub) -> Iterator[Raw]:
-    unwanted = [name for name, values in hub.filter.where.items() if not _is(entry[name], values)]
+    unwanted = [name for name, values in hub.filter.where.items() if not matches(entry[name], values)]
     if unwanted:
         yield Raw(key, status=Status.filtered, detail=f"{unwanted[0]} is {entry[unwanted[0]]!r}"[:200])
     elif hub.text:
@@ -48,16 +49,17 @@ def _rows(entry: dict[str, Any], key: str, hub: Hub) -> Iterator[Raw]:
         yield _image(entry, key, hub)
 
 
-def _is(value: Any, wanted: str | list[str]) -> bool:
-    return str(value) in ([wanted] if isinstance(wanted, str) else wanted)
-
-
 def _documents(text: str, key: str) -> Iterator[Raw]:
     found = list(packed(sentences(text.split("\n")), MAX_WORDS))
     if not found:
         yield Raw(key)
     for number, sample in enumerate(found):
         yield Raw(f"{key}_{number:05d}", texts=[sample], min_words=MIN_WORDS)
+
+
+def piece_of(key: str) -> str:
+    """Of the key of a text: what the pieces of one document have in common."""
+    return key.rpartition("_")[0]
 
 
 def _image(entry: dict[str, Any], key: str, hub: Hub) -> Raw:

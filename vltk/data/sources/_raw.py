@@ -43,7 +43,7 @@ def record(raw: Raw, limits: Limits) -> Record | Rejected:
     if raw.captioned and not texts:
         few = f"fewer than {raw.min_words} words: {filled[0]}" if filled else ""
         return Rejected(raw.key, Status.filtered if few else Status.no_caption, few, raw.row)
-    changed = {"caption": _as_given(raw.texts)} if any(caption.changed for caption in captions) else {}
+    changed = {"caption": as_given(raw.texts)} if any(caption.changed for caption in captions) else {}
     try:
         made = None if raw.image is None else admit(raw.image if isinstance(raw.image, bytes) else raw.image(), limits)
     except NotAdmitted as reason:
@@ -52,6 +52,6 @@ def record(raw: Raw, limits: Limits) -> Record | Rejected:
     return Record(raw.key, made.image if made else None, texts, raw.meta, row)
 
 
-def _as_given(texts: list[str]) -> str:
+def as_given(texts: list[str]) -> str:
     """For the rows parquet: one text as it is, several as a JSON list."""
     return texts[0] if len(texts) == 1 else json.dumps(texts, ensure_ascii=False)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vltk.data.image import ENDINGS
 from vltk.data.prepare import Limits
 from vltk.data.sources._raw import Raw
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 TEXT_BYTES = 1 << 20  # of a caption or json member; longer ones are not read
 
 
@@ -67,7 +67,7 @@ def _is_read(ending: str, size: int, limits: Limits) -> bool:
 
 
 def _is_image(ending: str) -> bool:
-    return ending.rpartition(".")[2] in IMAGES
+    return f".{ending.rpartition('.')[2]}" in ENDINGS
 
 
 def _row(key: str, members: dict[str, bytes], prefix: str, caption: list[str]) -> Raw:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -18,6 +19,7 @@ from vltk.data.caption import storable
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.record import Rejected
 from vltk.data.sentences import sentences
+from vltk.data.sources._parquet import piece_of
 from vltk.data.sources.texts import ENDINGS
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
@@ -144,13 +146,15 @@ class Documents:
 
 
 class StoredTexts:
-    """`read()`: every text of a data set as one document."""
+    """`read()`: every text of a data set as one document; pieces of one text of the hub together, as it was."""
 
     def __init__(self, name: str) -> None:
         self.dataset: Dataset = open_dataset(name)
         if not self.dataset.has_texts or "tokenizer" in self.dataset.manifest:
             raise VltkError(f"the data set {name!r} has no texts to tokenise (vltk data ls says what it has)")
         self.total, self.done = len(self.dataset), 0  # samples
+        source = self.dataset.manifest["source"]
+        self.in_pieces = source.get("kind") == "hub" and not self.dataset.manifest["images"]
         self.stamp = [self.dataset.digest]
 
     @property
@@ -158,10 +162,18 @@ class StoredTexts:
         return {"source": self.dataset.name}
 
     def read(self) -> Iterator[Document | Rejected]:
+        for (key, _), found in groupby(self._texts(), lambda text: text[:2]):
+            yield Document(key, sentences(line for _, _, text in found for line in text.split("\n")))
+
+    def _texts(self) -> Iterator[tuple[str, int, str]]:
+        """Key and number of a document, and a text of it; equal keys are other documents unless the number is equal."""
         for index in range(self.total):
             sample = self.dataset.read(index)
             for number, text in enumerate(sample.texts):
-                yield Document(sample.key if number == 0 else f"{sample.key}#{number}", sentences(text.split("\n")))
+                if self.in_pieces:
+                    yield piece_of(sample.key), 0, text
+                else:
+                    yield sample.key if number == 0 else f"{sample.key}#{number}", index, text
             self.done = index + 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +11,7 @@ from vltk.data.record import Record, Rejected
 from vltk.data.sources._ahead import ahead
 from vltk.data.sources._captions import read_captions
 from vltk.data.sources._images import ImageFiles
+from vltk.data.sources._raw import as_given
 from vltk.data.sources._split import read_split
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
@@ -38,7 +38,10 @@ class Pairs:
         files = ImageFiles(self.source)
         grouped: dict[str, list[str]] = {}
         for row in rows:
-            if normalise(row.caption).text:
+            if row.problem:
+                place = f"{self.captions.name}:{row.place}"
+                yield Rejected(place, Status.unreadable_row, row.problem, {"caption": row.caption})
+            elif normalise(row.caption).text:
                 grouped.setdefault(row.image, []).append(row.caption)
             else:
                 yield Rejected(row.image, Status.no_caption, f"{self.captions.name}:{row.place}")
@@ -79,11 +82,6 @@ class Pairs:
         except NotAdmitted as reason:
             return Rejected(name, reason.status, reason.detail, reason.row)
         cleaned = [normalise(caption) for caption in captions]
-        row = made.row | ({"caption": _as_given(captions)} if any(caption.changed for caption in cleaned) else {})
+        row = made.row | ({"caption": as_given(captions)} if any(caption.changed for caption in cleaned) else {})
         key = PurePosixPath(path).with_suffix("").as_posix()
         return Record(key, made.image, [caption.text for caption in cleaned], {}, row)
-
-
-def _as_given(captions: list[str]) -> str:
-    """For the rows parquet: one caption as it is, several as a JSON list."""
-    return captions[0] if len(captions) == 1 else json.dumps(captions, ensure_ascii=False)
