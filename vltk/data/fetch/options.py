@@ -10,18 +10,17 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vltk.data.fetch import downloader
+from vltk.data.fetch.form import Layout
 from vltk.data.fetch.policy import Policy, agent
 from vltk.data.prepare import Limits, mistakes
 from vltk.errors import RecipeError, VltkError
 from vltk.strict import Strict, problems
 
-LAYOUTS = Literal["tsv", "csv", "jsonl", "json", "parquet", "txt"]
-
 
 class Columns(Strict):
     """The layout of a list of one's own, where its ending and first line do not tell."""
 
-    layout: LAYOUTS | None = None
+    layout: Layout | None = None
     columns: list[str] = []  # in order, where the file has no header line
     url: str | None = None
     caption: list[str] | None = None
