@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import harness
+from vltk import launch
+
+launch.yield_cores()  # as the command line does, before a test imports torch
+
+from tests import harness  # noqa: E402
 
 
 @pytest.fixture(scope="session")
