@@ -113,7 +113,7 @@ def test_weights_of_another_architecture(home: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("model.text.vocab=100", "model.text.vocab: 100 given, but the vocabulary shapes/vocab.txt has 352"),
+        ("model.text.vocab=100", "model.text.vocab: 100 given, but the vocabulary shapes/vocab.txt has 330"),
         ("image.size=48", "command line 'image.size=48': image.size: 48 given, but model.image.image_size is 32"),
         ("streams.pairs.data=[shapes/text]", "the data set 'shapes/text' has samples without image"),
         ("streams.pairs.objectives.itm={}", "streams.pairs.objectives.itm: cannot be computed with the model clip"),
