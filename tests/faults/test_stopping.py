@@ -116,7 +116,9 @@ def test_two_processes_stop_together(home: Path) -> None:
 def test_stopped_before_it_trains(number: int, codes: set[int], home: Path) -> None:
     """While it still imports torch there is nothing to save, but no traceback either."""
     process = start(*OPTIONS, "name=early")
-    time.sleep(0.8)
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode in codes and "Traceback" not in said
