@@ -40,14 +40,13 @@ def unpack(archive: Path, folder: Path, pattern: str = "*", max_bytes: int = 1 <
         part.mkdir(parents=True)
         try:
             _extract(archive, part, pattern, max_bytes)
-        except BaseException as error:
-            shutil.rmtree(part)
-            if isinstance(error, NotImplementedError):
-                raise VltkError(f"{archive}: {error}; it is not used") from None
-            if not isinstance(error, DAMAGE):
-                raise
+            part.rename(folder)
+        except NotImplementedError as error:  # zipfile's word for a way of packing that it does not know
+            raise VltkError(f"{archive}: {error}; it is not used") from None
+        except DAMAGE as error:
             raise VltkError(f"{archive} is damaged: {error}. Delete it, and the same command gets it again") from None
-        part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # gone already where all went well
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
