@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk import __version__
+from vltk.data.lock import locked
 from vltk.errors import VltkError
 
 FORMAT = 2  # of the folder; larger ones are refused; 1 has no `rows`, `tools`, counts by shard, and fewer row columns
@@ -156,13 +156,7 @@ def working_folder(folder: Path) -> Iterator[Path]:
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     part = folder / ".part"
-    part.mkdir(parents=True, exist_ok=True)
-    lock = os.open(part, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VltkError(f"another process is writing the data set {folder}: wait for it, or stop it") from None
+    with locked(part):
         for left in part.iterdir():  # of a writer that was killed
             _remove(left)
         try:
@@ -172,5 +166,3 @@ def working_folder(folder: Path) -> Iterator[Path]:
             for path in created:
                 if not any(path.iterdir()):
                     path.rmdir()
-    finally:
-        os.close(lock)

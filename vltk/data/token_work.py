@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from typing import Any
 
 from vltk import __version__
 from vltk.data.hashes import file_sha256
+from vltk.data.lock import locked
 from vltk.data.publish import FORMAT, owned, sync
 from vltk.data.record import Rejected
 from vltk.data.text import Tokenizer
@@ -109,13 +108,7 @@ def working(folder: Path, facts: dict[str, Any]) -> Iterator[Work]:
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / NAME
-    path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VltkError(f"another process is writing the data set {folder}: wait for it, or stop it") from None
+    with locked(path):
         work = Work(path, json.loads(json.dumps(facts)), [])
         work.entries = _finished(path, work.facts)
         work.sweep()
@@ -127,8 +120,6 @@ def working(folder: Path, facts: dict[str, Any]) -> Iterator[Work]:
                 for parent in created:
                     if not any(parent.iterdir()):
                         parent.rmdir()
-    finally:
-        os.close(lock)
 
 
 def _finished(path: Path, facts: dict[str, Any]) -> list[Entry]:
