@@ -12,7 +12,7 @@ from vltk.errors import VltkError
 
 
 @contextmanager
-def locked(work: Path, doing: str = "writing the data set") -> Iterator[None]:
+def locked(work: Path) -> Iterator[None]:
     """Holds the folder, made where it is absent; the system lets it go when the process ends.
 
     Raises VltkError while another process has it.
@@ -23,7 +23,7 @@ def locked(work: Path, doing: str = "writing the data set") -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise VltkError(f"another process is {doing} {work.parent}: wait for it, or stop it") from None
+            raise VltkError(f"another process is writing the data set {work.parent}: wait for it, or stop it") from None
         yield
     finally:
         os.close(handle)

@@ -22,7 +22,8 @@ from vltk.data.fetch.form import Form
 from vltk.data.fetch.options import FetchOptions, load
 from vltk.data.fetch.plan import identity
 from vltk.data.fetch.progress import FetchProgress
-from vltk.data.fetch.state import State, locked
+from vltk.data.fetch.state import State
+from vltk.data.lock import locked
 from vltk.data.sources import shapes
 from vltk.data.statuses import Status
 from vltk.errors import Missing, RecipeError, VltkError
@@ -312,7 +313,7 @@ def test_wrong_input_is_told_before_anything_is_fetched(
 
 
 def test_two_fetches_of_one_data_set_do_not_meet(tmp_path: Path, web: FakeWeb) -> None:
-    with locked(tmp_path / "data" / "pairs" / ".fetch"), pytest.raises(VltkError, match="another process is fetching"):
+    with locked(tmp_path / "data" / "pairs" / ".fetch"), pytest.raises(VltkError, match="another process is writing the data set"):
         fetch(str(pairs(tmp_path)), overrides=KEYS)
 
 
@@ -326,7 +327,7 @@ def test_the_list_of_a_card_is_brought_by_one_fetch_alone(
     def bring_list(*given: Any) -> Any:
         nonlocal brought
         brought += 1
-        with pytest.raises(VltkError, match="another process is fetching"):
+        with pytest.raises(VltkError, match="another process is writing the data set"):
             fetch(str(card), overrides=KEYS)
         return first(*given)
 

@@ -21,7 +21,7 @@ from vltk.data.fetch.order import Order
 from vltk.data.fetch.packing import remove_empty
 from vltk.data.fetch.plan import Plan
 from vltk.data.fetch.rounds import finish
-from vltk.data.fetch.state import locked
+from vltk.data.lock import locked
 from vltk.data.shard import Manifest
 from vltk.errors import VltkError
 from vltk.log import say

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk.data.bar import Bar
-from vltk.data.fetch.state import locked
+from vltk.data.lock import locked
 from vltk.data.prepare import Limits
 from vltk.data.publish import Manifest, publish
 from vltk.data.record import Record, Rejected

@@ -17,8 +17,8 @@ from vltk.data.fetch.options import FetchOptions
 from vltk.data.fetch.pieces import Clean, read_table, write_clean
 from vltk.data.fetch.plan import Plan
 from vltk.data.fetch.rounds import finish
-from vltk.data.fetch.state import locked
 from vltk.data.hashes import file_sha256
+from vltk.data.lock import locked
 from vltk.data.prepare import Limits
 from vltk.data.publish import sync
 from vltk.data.row_table import RowTable

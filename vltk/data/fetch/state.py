@@ -5,15 +5,11 @@ A line is on disk when `write` returns; the last one may be cut by a kill and do
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from vltk.errors import VltkError
 
 
 class State:
@@ -89,19 +85,3 @@ class State:
                 file.truncate(len(whole))
         for line in whole.splitlines():
             yield json.loads(line)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the working folder of a fetch. Raises VltkError while another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise VltkError(f"another process is fetching into {folder.parent}: wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
