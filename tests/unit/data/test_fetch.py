@@ -313,7 +313,10 @@ def test_wrong_input_is_told_before_anything_is_fetched(
 
 
 def test_two_fetches_of_one_data_set_do_not_meet(tmp_path: Path, web: FakeWeb) -> None:
-    with locked(tmp_path / "data" / "pairs" / ".fetch"), pytest.raises(VltkError, match="another process is writing the data set"):
+    with (
+        locked(tmp_path / "data" / "pairs" / ".fetch"),
+        pytest.raises(VltkError, match="another process is writing the data set"),
+    ):
         fetch(str(pairs(tmp_path)), overrides=KEYS)
 
 
