@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 
 from vltk.data.card import Card, Generated, Local, card_names, load_card
 from vltk.data.dataset import data_root, dataset_folder, dataset_names
+from vltk.data.lock import locked
 from vltk.data.publish import LEAVING, WORK, owned
 from vltk.errors import VltkError
 from vltk.strict import suggest
@@ -140,13 +139,8 @@ def _folder(name: str) -> Path:
 def _check_idle(folder: Path) -> None:
     for name in WORK:
         if (folder / name).exists():
-            handle = os.open(folder / name, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise VltkError(f"another process is writing {folder}: wait for it, or stop it") from None
-            finally:
-                os.close(handle)
+            with locked(folder / name):
+                pass
 
 
 def remove(name: str) -> list[Path]:

@@ -21,6 +21,7 @@ from tests.web import Web, good
 from vltk.data.fetch import downloader, group
 from vltk.data.fetch.downloader import Options, Outcome, Piece, download, outcomes
 from vltk.data.fetch.policy import Policy
+from vltk.data.lock import locked
 from vltk.errors import VltkError
 
 SMALL = Options(processes=2, threads=8, piece=40, stall=60.0)
@@ -321,7 +322,7 @@ def test_another_list_in_the_same_folder_is_refused(tmp_path: Path, child: Calla
 def test_two_downloads_into_one_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloader, "LOCK_WAIT", 0.1)
     (tmp_path / "out").mkdir()
-    with downloader._alone(tmp_path / "out"), pytest.raises(VltkError, match="another process is fetching"):
+    with locked(tmp_path / "out"), pytest.raises(VltkError, match="another process is writing"):
         download(listed(tmp_path, ["http://a.example/"]), tmp_path / "out", QUICK, Policy(), Taker())
 
 

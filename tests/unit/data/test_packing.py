@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.data.samples import picture
+from vltk.data.ahead import ahead, told
 from vltk.data.build import shard
 from vltk.data.dataset import open_dataset
 from vltk.data.hashes import sha256
 from vltk.data.prepare import Limits
 from vltk.data.record import Record, Rejected
-from vltk.data.sources._ahead import ahead
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_rows_come_in_order(threads: int) -> None:
         time.sleep(0.002 if int(name) % 3 == 0 else 0)
         return Record(name, None, [name])
 
-    for row in ahead(work, [str(number) for number in range(40)], threads):
+    for row in ahead(work, [str(number) for number in range(40)], 40, threads=threads):
         keys.append(row.key)
     assert keys == [str(number) for number in range(40)] and max(begun) < 2 * threads
 
@@ -47,7 +48,13 @@ def test_the_first_failure_is_raised() -> None:
         return Record(name, None, [{"a": "fine"}[name]])
 
     with pytest.raises(KeyError, match="b"):
-        list(ahead(work, ["a", "b", "c"], 2))
+        list(ahead(work, ["a", "b", "c"], 3, threads=2))
+
+
+def test_the_bar_names_the_reasons() -> None:
+    seen = Counter(ok=950, undecodable=30, too_small=20, too_large=7, no_caption=3)
+    assert told(seen) == "950 of 1,010 rows stored (undecodable 30, too_small 20, too_large 7, ...)"
+    assert told(Counter(ok=2)) == "2 of 2 rows stored"
 
 
 def test_limits_and_what_is_known_of_each_image(root: Path, photos: Path) -> None:

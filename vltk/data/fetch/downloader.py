@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +17,7 @@ from vltk.data.fetch.output import Output
 from vltk.data.fetch.piece import Outcome, Piece, outcomes
 from vltk.data.fetch.policy import Policy
 from vltk.data.fetch.proxy import Proxy
+from vltk.data.lock import locked
 from vltk.errors import VltkError
 
 __all__ = ["Options", "Outcome", "Piece", "download", "outcomes"]
@@ -53,8 +52,7 @@ def download(urls: Path, out: Path, options: Options, policy: Policy, on_piece: 
     Raises VltkError when img2dataset makes no progress any more, or `out` belongs to other URLs or is in use.
     """
     _check_distributor(options.distributor)
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out) as lock:
+    with locked(out, LOCK_WAIT) as lock:
         output = Output(out, _sizes(urls, options.piece))
         _check_same(out, output.sizes)
         _Download(urls, output, options, policy, on_piece, lock).run()
@@ -168,22 +166,3 @@ def _check_same(out: Path, sizes: list[int]) -> None:
     part = out / "sizes.part"
     part.write_text(now)
     os.replace(part, note)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[int]:
-    """A lock on the folder, as an open file that children inherit: a run that was killed is waited for, briefly."""
-    lock = os.open(out / "lock", os.O_RDWR | os.O_CREAT)
-    until = time.monotonic() + LOCK_WAIT
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise VltkError(f"another process is fetching into {out}: wait for it, or stop it") from None
-                time.sleep(LOOK)
-        yield lock
-    finally:
-        os.close(lock)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vltk.data.bar import Bar
+from vltk.data.ahead import ahead
 from vltk.data.lock import locked
 from vltk.data.prepare import Limits
 from vltk.data.publish import Manifest, publish
-from vltk.data.record import Record, Rejected
 from vltk.data.shard import ShardWriter
 from vltk.data.sources._raw import Raw, record
 from vltk.errors import VltkError
@@ -143,7 +140,7 @@ def _unit(work: Path, number: int, unit: Unit, how: Packing, journal: _Journal) 
     entry: dict[str, Any] | None
     raws = islice(unit.rows(), taken, stop)  # its file is here then
     try:
-        for made in _shown(_made(raws, how.limits), row, how.expected):
+        for made in ahead(lambda raw: record(raw, how.limits), raws, how.expected, before=row):
             if writer is not None and writer.samples == how.samples_per_shard:
                 row = writer.next_row
                 entry, writer = writer.close(), None
@@ -157,30 +154,6 @@ def _unit(work: Path, number: int, unit: Unit, how: Packing, journal: _Journal) 
             writer.abandon()
         raise
     yield {"unit": number, "entry": entry, "last": True}
-
-
-def _made(raws: Iterator[Raw], limits: Limits) -> Iterator[Record | Rejected]:
-    """The rows in order, made ahead on several threads: decoding and encoding release the GIL."""
-    threads = len(os.sched_getaffinity(0))
-    held: deque[Future[Record | Rejected]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for raw in raws:
-            held.append(pool.submit(record, raw, limits))
-            if len(held) == 2 * threads:
-                yield held.popleft().result()
-        while held:
-            yield held.popleft().result()
-
-
-def _shown(rows: Iterator[Record | Rejected], before: int, expected: int) -> Iterator[Record | Rejected]:
-    """The same rows, under a bar."""
-    stored = 0
-    with Bar("packing", expected) as bar:
-        for done, row in enumerate(rows, 1):
-            stored += isinstance(row, Record)
-            if bar.due():
-                bar.show(before + done, f"{stored:,} of {done:,} rows stored")
-            yield row
 
 
 class _Journal:

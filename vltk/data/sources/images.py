@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from vltk.data.ahead import ahead
 from vltk.data.prepare import Limits, NotAdmitted, admit
 from vltk.data.record import Record, Rejected
-from vltk.data.sources._ahead import ahead
 from vltk.data.sources._images import ImageFiles
 from vltk.data.sources._split import read_split
 from vltk.data.statuses import Status
@@ -30,7 +30,7 @@ class Images:
                 return Rejected(name, Status.filtered, "not in the split list")
             return self._record(files, name, {"label": labels[name]} if labels else {})
 
-        yield from ahead(record, files.names)
+        yield from ahead(record, files.names, len(files.names))
 
     def _record(self, files: ImageFiles, name: str, meta: dict[str, str]) -> Record | Rejected:
         try:

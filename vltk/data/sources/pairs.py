@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from vltk.data.ahead import ahead
 from vltk.data.caption import normalise
 from vltk.data.prepare import Limits, NotAdmitted, admit
 from vltk.data.record import Record, Rejected
-from vltk.data.sources._ahead import ahead
 from vltk.data.sources._captions import read_captions
 from vltk.data.sources._images import ImageFiles
 from vltk.data.sources._raw import as_given
@@ -53,7 +53,7 @@ class Pairs:
                 return Rejected(name, Status.filtered, "not in the split list")
             return self._record(name, grouped[name], files)
 
-        yield from ahead(record, grouped)
+        yield from ahead(record, grouped, len(grouped))
 
     def _wanted(self, grouped: dict[str, list[str]]) -> set[str]:
         if self.split_list is None:
