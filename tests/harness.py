@@ -28,6 +28,14 @@ SIZES = {"train": 24, "dev": 12, "test": 12, "heldout": 12, "images": 24, "text"
 RECIPES = sorted(set(available()) - {"debug"})
 PAIRED = {"itc", "itm", "mmm"}
 DEBUG = "include=debug.yaml"
+TOY = """\
+name: toy
+include: [clip-tiny.yaml]
+stages:
+  first: {}
+  second:
+    init: {image: first}
+"""
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["vltk.pipeline", "vltk.train.engines.torch"])

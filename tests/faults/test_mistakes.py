@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, call, facts, weights
-
-TOY = """\
-name: toy
-include: [clip-tiny.yaml]
-stages:
-  first: {}
-  second:
-    init: {image: first}
-"""
+from tests.harness import DEBUG, TOY, call, facts, weights
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

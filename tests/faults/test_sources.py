@@ -7,17 +7,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.harness import DEBUG, call, facts
+from tests.harness import DEBUG, TOY, call, facts
 from vltk.run import RunFolder, load
 
-TOY = """\
-name: toy
-include: [clip-tiny.yaml]
-stages:
-  first: {}
-  second:
-    init: {image: first}
-"""
 OTHER = ["train", "toy.yaml", DEBUG, "name=other", "stages.first=null"]
 
 
