@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from vltk import dist
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
-from vltk.objectives._contract import Batch, Losses, positive
+from vltk.objectives._contract import Batch, Losses, Views, positive
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ImageTextContrastive(nn.Module):
     """Each matched image finds its text among all texts of the step, and each matched text its image.
 
     Mismatched pairs are never rows, only columns. Gradients flow through the gather to the rank that owns a column.
-    label_smoothing: 0 in CLIP and FLAVA.
+    label_smoothing and drop_words, the share of words left out of a text at random: 0 in CLIP and FLAVA.
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, weight: float = 1.0) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, drop_words: Share = 0.0, weight: float = 1.0) -> None:
         super().__init__()
-        self.views = {"image": {"maker": "image"}, "text": {"maker": "text"}}
+        text: dict[str, Any] = {"maker": "text"} | ({"drop": drop_words} if drop_words else {})
+        self.views: Views = {"image": {"maker": "image"}, "text": text}
         self.label_smoothing, self.weight = label_smoothing, weight
 
     def reads(self, views: set[str]) -> set[Read]:

@@ -22,7 +22,7 @@ from vltk.data.shapes.draw import draw
 from vltk.data.shapes.language import relation_of
 from vltk.data.shapes.lexicon import COLORS, HELD_OUT, PLURALS, SHAPES, SIZES, SYNONYMS, plural
 from vltk.data.shapes.sample import sample_scene, sample_twins
-from vltk.data.shapes.scene import SIDE, Scene
+from vltk.data.shapes.scene import SIDE, Backdrop, Look, Scene, Thing
 from vltk.data.shapes.vocabulary import vocabulary
 from vltk.data.shard import Record
 from vltk.data.sources.shapes import SIZES as SPLIT_SIZES
@@ -205,6 +205,17 @@ def test_an_object_shows_its_colour() -> None:
         assert min(distances, key=lambda name: distances[name]) == thing.look.color
         checked += 1
     assert checked > 30
+
+
+def test_all_shapes_show_as_much_of_their_colour() -> None:
+    """Else a model tells shapes apart by how much of a colour it sees, and learns no outlines."""
+    areas = {}
+    for shape in SHAPES:
+        look = Look("red", shape, "large", "plain")
+        scene = Scene((Thing(look, 48.0, 48.0, 50.0, 5.0),), Backdrop("plain", "grey"), "color", 0)
+        red, _, blue = np.moveaxis(draw(scene).astype(int), 2, 0)
+        areas[shape] = int((red - blue > 80).sum())
+    assert max(areas.values()) < 1.03 * min(areas.values()), areas
 
 
 def test_images_decode_to_the_stated_side(samples: dict[str, list[Record]]) -> None:

@@ -116,6 +116,26 @@ def test_one_word_is_always_masked(make: Make, tokenizer: Tokenizer) -> None:
     assert MaskedText(ratio=0.01).choose(words, np.random.default_rng(0)).tolist() == [False, True, False]
 
 
+def test_words_are_left_out_whole_and_as_often_as_asked(tokenizer: Tokenizer) -> None:
+    ids, words = words_of(tokenizer, "a brown dog runs through a field of tall green grass")
+    rng = np.random.default_rng(0)
+    kept = np.stack([Text(drop=0.3).keep(words, rng) for _ in range(3000)])
+    assert kept[:, [0, -1]].all() and abs(kept[:, 1:-1].mean() - 0.7) < 0.01
+    for word in range(int(words.max()) + 1):
+        assert (kept[:, words == word].all(1) | ~kept[:, words == word].any(1)).all()
+
+
+def test_one_word_always_stays(make: Make, tokenizer: Tokenizer) -> None:
+    _, words = words_of(tokenizer, "dog runs")
+    rng = np.random.default_rng(0)
+    assert all(Text(drop=0.95).keep(words, rng).sum() >= 3 for _ in range(200))
+    one = draft(make(count=2), tokenizer)
+    views = Text(drop=0.5)(one, rng)
+    assert views["text_length"] == len(views["text"]) < len(one.ids)
+    left = iter(one.ids.tolist())
+    assert all(token in left for token in views["text"].tolist())  # in the order of the text
+
+
 def test_image_and_codes_share_the_crop(make: Make) -> None:
     dataset = make(count=4)
     flips = 0

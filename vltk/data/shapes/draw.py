@@ -11,7 +11,9 @@ from vltk.data.shapes.scene import SIDE, Scene, Thing
 
 QUALITY = 90  # about 3 kB an image
 _FINE = 4  # masks are drawn so much larger, then averaged
-_REACH = 1.25  # no outline goes farther out than this, in radii
+_HOLE = 0.52  # of a ring, in radii of the ring
+_AREA = 2.3  # of every outline of radius 1: how much of its colour is seen does not tell a shape
+_REACH = 1.35  # no outline goes farther out than this, in radii
 _ROWS, _COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 
 
@@ -80,7 +82,7 @@ def _mask(shape: str, outline: np.ndarray, side: int) -> np.ndarray:
     contours = [np.rint(outline * _FINE).astype(np.int32)]
     if shape == "ring":
         middle = outline.mean(0)
-        contours.append(np.rint(((outline - middle) * 0.52 + middle) * _FINE).astype(np.int32))
+        contours.append(np.rint(((outline - middle) * _HOLE + middle) * _FINE).astype(np.int32))
     cv2.fillPoly(fine, contours, 255)
     return cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
@@ -119,14 +121,14 @@ def _stripes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 TEXTURES = {"striped": _stripes, "dotted": _dots, "checked": _checks}  # share of the other colour, 0..1
 
 
-def _arc(start: float, stop: float, points: int, radius: float = 1.0) -> np.ndarray:
+def _arc(start: float, stop: float, points: int) -> np.ndarray:
     angles = np.linspace(start, stop, points)
-    return radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def _star() -> np.ndarray:
     angles = np.arange(10) * np.pi / 5 - np.pi / 2
-    return np.stack([np.cos(angles), np.sin(angles)], 1) * np.where(np.arange(10) % 2, 0.5, 1.2)[:, None]
+    return np.stack([np.cos(angles), np.sin(angles)], 1) * np.where(np.arange(10) % 2, 0.56, 1.2)[:, None]
 
 
 def _cross() -> np.ndarray:
@@ -136,12 +138,20 @@ def _cross() -> np.ndarray:
     return np.concatenate([quarter @ turn for turn in turns])
 
 
-OUTLINES: dict[str, np.ndarray] = {  # points (P, 2) for radius 1, y downwards; areas about alike
-    "circle": _arc(0, 2 * np.pi, 48, radius=0.96),
-    "square": _arc(np.pi / 4, np.pi * 7 / 4, 4, radius=1.17),
-    "triangle": _arc(-np.pi / 2, np.pi * 5 / 6, 3, radius=1.22) + np.array([0, 0.2]),
-    "star": _star(),
-    "cross": _cross(),
-    "ring": _arc(0, 2 * np.pi, 48),
+def _fitted(outline: np.ndarray, filled: float = 1.0) -> np.ndarray:
+    """The outline, made so large that its filled part has the common area."""
+    x, y = outline.T
+    area = filled * abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    fitted: np.ndarray = outline * np.sqrt(_AREA / area)
+    return fitted
+
+
+OUTLINES: dict[str, np.ndarray] = {  # points (P, 2) for radius 1, y downwards
+    "circle": _fitted(_arc(0, 2 * np.pi, 48)),
+    "square": _fitted(_arc(np.pi / 4, np.pi * 7 / 4, 4)),
+    "triangle": _fitted(_arc(-np.pi / 2, np.pi * 5 / 6, 3) + np.array([0, 0.16])),
+    "star": _fitted(_star()),
+    "cross": _fitted(_cross()),
+    "ring": _fitted(_arc(0, 2 * np.pi, 48), filled=1 - _HOLE**2),
 }
 assert OUTLINES.keys() == SHAPES.keys()

@@ -25,7 +25,7 @@ _COLORS, _SHAPES, _SIZES, _TINTS = tuple(COLORS), tuple(SHAPES), tuple(SIZES), t
 _HELD_OUT = frozenset(HELD_OUT)
 _COUNTS = np.cumsum([0.19, 0.19, 0.2, 0.2, 0.22])  # some twins have one object less, so that all counts come out alike
 COMMON = ("shape", "shape", "shape", "color", "nothing")  # what all objects of a scene have in common, each as likely
-_PATIENCE = 300  # draws before another kind of change: some do not exist for some counts of held-out scenes
+_PATIENCE = 300  # draws before another scene is drawn: some changes do not exist, some objects find no room
 _MIN_GAP = 6.0  # pixels between any two centres, along x: left and right are never in doubt
 
 
@@ -38,12 +38,15 @@ def sample_scene(seed: int, split: str, index: int, attempt: int = 0) -> Scene:
 def sample_twins(seed: int, split: str, group: int, attempt: int = 0) -> tuple[Scene, Scene]:
     """Two scenes with equal places that differ in one respect."""
     rng = np.random.default_rng([seed, SPLITS.index(split), group, attempt])
-    change, contents = _sample_contents(rng, split)
-    count = len(contents[0].looks)  # the twin may have one less
-    fractions, turns = rng.random(count), rng.uniform(-1, 1, count)
-    diameters = [_diameters(content, fractions) for content in contents]
-    widest = np.maximum(diameters[0], np.pad(diameters[1], (0, count - len(diameters[1]))))
-    places = _place(rng, widest)
+    while True:
+        change, contents = _sample_contents(rng, split)
+        count = len(contents[0].looks)  # the twin may have one less
+        fractions, turns = rng.random(count), rng.uniform(-1, 1, count)
+        diameters = [_diameters(content, fractions) for content in contents]
+        widest = np.maximum(diameters[0], np.pad(diameters[1], (0, count - len(diameters[1]))))
+        places = _place(rng, widest)
+        if places is not None:
+            break
     noise = int(rng.integers(2**31))
     first, second = (
         Scene(_things(content, places, width, turns), content.backdrop, change, noise)
@@ -124,11 +127,11 @@ def _things(content: Content, places: np.ndarray, diameters: np.ndarray, turns: 
     )
 
 
-def _place(rng: np.random.Generator, diameters: np.ndarray) -> np.ndarray:
-    """Centres (count, 2) that keep the objects inside, apart, and at different x."""
+def _place(rng: np.random.Generator, diameters: np.ndarray) -> np.ndarray | None:
+    """Centres (count, 2) that keep the objects inside, apart, and at different x; None where they hardly fit."""
     radii = diameters / 2 + 1
     margins = radii * 1.1
-    while True:
+    for _ in range(_PATIENCE):
         places = np.empty((0, 2))
         for number, (radius, margin) in enumerate(zip(radii, margins, strict=True)):
             tries: np.ndarray = rng.uniform(margin, SIDE - margin, (32, 2))
@@ -140,3 +143,4 @@ def _place(rng: np.random.Generator, diameters: np.ndarray) -> np.ndarray:
             places = np.concatenate([places, tries[good[:1]]])
         else:
             return places
+    return None
