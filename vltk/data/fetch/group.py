@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +60,9 @@ class Group:
 
 
 def _environment(proxy: str | None) -> dict[str, str]:
-    """Without any word about proxies but ours; its libraries do not phone home."""
+    """Without any word about proxies but ours; its libraries do not phone home; Spark's workers run our Python."""
     quiet = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1"}
+    quiet |= {"PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable)}
     plain = {name: value for name, value in environment(**quiet).items() if not name.lower().endswith("_proxy")}
     ours = {"http_proxy": proxy, "https_proxy": proxy, "ftp_proxy": proxy, "no_proxy": ""} if proxy else {}
     return plain | ours
