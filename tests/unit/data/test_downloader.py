@@ -326,6 +326,16 @@ def test_two_downloads_into_one_folder_are_refused(tmp_path: Path, monkeypatch: 
         download(listed(tmp_path, ["http://a.example/"]), tmp_path / "out", QUICK, Policy(), Taker())
 
 
+def test_the_child_knows_our_python_and_no_foreign_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://upstream.example:3128")
+    monkeypatch.delenv("PYSPARK_PYTHON", raising=False)
+    told = group._environment("http://127.0.0.1:9")
+    assert told["PYSPARK_PYTHON"] == sys.executable and told["https_proxy"] == "http://127.0.0.1:9"
+    monkeypatch.setenv("PYSPARK_PYTHON", "/opt/cluster/python")
+    told = group._environment(None)
+    assert told["PYSPARK_PYTHON"] == "/opt/cluster/python" and "https_proxy" not in told
+
+
 def test_no_rows_are_no_work(tmp_path: Path, child: Callable[[str], None]) -> None:
     child("raise SystemExit(1)")
     download(listed(tmp_path, []), tmp_path / "out", QUICK, Policy(), Taker())
