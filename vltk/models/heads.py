@@ -15,12 +15,12 @@ MAX_LOGIT_SCALE = math.log(100)  # CLIP (arXiv 2103.00020 section 2.5), FLAVA
 class PredictionHead(nn.Module):
     """Linear, GELU, norm, linear to the vocabulary: words or codes at masked positions (BERT's; FLAVA's four)."""
 
-    def __init__(self, width: int, vocab: int, eps: float) -> None:
+    def __init__(self, width: int, vocab: int, eps: float, init_std: float = 0.02) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.decoder = nn.Linear(width, vocab)
-        init_weights(self)
+        init_weights(self, init_std)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(K, D) -> (K, V)."""
@@ -30,11 +30,11 @@ class PredictionHead(nn.Module):
 class MatchHead(nn.Module):
     """Linear, tanh, linear to two classes: 1 means that image and text belong together."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, init_std: float = 0.02) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
         self.classifier = nn.Linear(width, 2)
-        init_weights(self)
+        init_weights(self, init_std)
 
     def forward(self, cls: Tensor) -> Tensor:
         """(B, D) -> (B, 2)."""

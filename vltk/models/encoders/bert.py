@@ -26,6 +26,7 @@ class TextTransformer(nn.Module):
         max_length: int = 512,
         eps: float = 1e-12,
         dropout: float = 0.0,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         self.width, self.vocab, self.max_length = width, vocab, max_length
@@ -35,7 +36,7 @@ class TextTransformer(nn.Module):
         self.embedding_norm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
         self.transformer = Transformer(width, depth, heads, mlp, eps, dropout=dropout)
-        init_weights(self)
+        init_weights(self, init_std)
         nn.init.zeros_(self.words.weight[0].data)  # the pad row, as BERT starts
 
     def embed(self, ids: Tensor) -> Tensor:

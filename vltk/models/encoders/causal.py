@@ -30,13 +30,14 @@ class CausalTransformer(nn.Module):
         eps: float = 1e-5,
         activation: Literal["gelu", "quick_gelu"] = "quick_gelu",
         dropout: float = 0.0,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         self.width, self.vocab, self.max_length = width, vocab, max_length
         self.words = nn.Embedding(vocab, width)
         self.positions = nn.Embedding(max_length, width)
         self.transformer = Transformer(width, depth, heads, mlp, eps, activation, dropout)
-        init_weights(self)
+        init_weights(self, init_std)
         nn.init.normal_(self.positions.weight, std=0.01)  # openai/CLIP model.py
 
     def embed(self, ids: Tensor) -> Tensor:

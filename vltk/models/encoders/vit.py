@@ -40,6 +40,7 @@ class VisionTransformer(nn.Module):
         eps: float = 1e-12,
         activation: Literal["gelu", "quick_gelu"] = "gelu",
         dropout: float = 0.0,
+        init_std: float = 0.02,
         patch_bias: bool = True,
         mask_token: bool = True,
         embedding_norm: bool = False,
@@ -60,7 +61,7 @@ class VisionTransformer(nn.Module):
         self.transformer = Transformer(width, depth, heads, mlp, eps, activation, dropout)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
-        init_weights(self)
+        init_weights(self, init_std)
         for table in (self.cls, self.mask_token, self.positions):
             if table is not None:  # ours: FLAVA's zeros meet norms with eps 1e-12, whose gradient explodes
                 nn.init.normal_(table, std=0.02)

@@ -25,7 +25,8 @@ from vltk.parts import Choice, From
 class Flava(nn.Module):
     """Image, text and joint encoder. An encoder given as null is left out, with the heads that stand on it.
 
-    codes: size of the visual vocabulary; embedding: width E of the contrastive space; temperature: its start.
+    codes: size of the visual vocabulary; embedding: width E of the contrastive space; temperature: its start;
+    init_std: of the heads and projections.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Flava(nn.Module):
         embedding: int = 768,
         head_eps: float = 1e-12,
         temperature: float = 0.07,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         self.image = _built(image)
@@ -48,20 +50,20 @@ class Flava(nn.Module):
         self.fusion = _built(fusion, **widths)
         self.heads = nn.ModuleDict()
         if self.image:
-            self.heads["mim"] = PredictionHead(self.image.width, codes, head_eps)
+            self.heads["mim"] = PredictionHead(self.image.width, codes, head_eps, init_std)
         if self.text:
-            self.heads["mlm"] = PredictionHead(self.text.width, self.text.vocab, head_eps)
+            self.heads["mlm"] = PredictionHead(self.text.width, self.text.vocab, head_eps, init_std)
         if self.fusion:
-            self.heads["mmm_image"] = PredictionHead(self.fusion.width, codes, head_eps)
-            self.heads["mmm_text"] = PredictionHead(self.fusion.width, self.text.vocab, head_eps)
-            self.heads["itm"] = MatchHead(self.fusion.width)
+            self.heads["mmm_image"] = PredictionHead(self.fusion.width, codes, head_eps, init_std)
+            self.heads["mmm_text"] = PredictionHead(self.fusion.width, self.text.vocab, head_eps, init_std)
+            self.heads["itm"] = MatchHead(self.fusion.width, init_std)
         self.image_projection: Any = None
         self.text_projection: Any = None
         if self.image and self.text:
             self.image_projection = nn.Linear(self.image.width, embedding)
             self.text_projection = nn.Linear(self.text.width, embedding)
-            init_weights(self.image_projection)
-            init_weights(self.text_projection)
+            init_weights(self.image_projection, init_std)
+            init_weights(self.text_projection, init_std)
             self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
 
     def encode_images(self, images: Tensor, masks: list[Tensor | None], reads: list[Rows | None]) -> list[Tokens]:

@@ -27,6 +27,7 @@ class JointTransformer(nn.Module):
         mlp: int = 3072,
         eps: float = 1e-12,
         dropout: float = 0.0,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         self.width = width
@@ -34,7 +35,7 @@ class JointTransformer(nn.Module):
         self.text_projection = nn.Linear(text_width, width)
         self.cls = nn.Parameter(torch.zeros(width))
         self.transformer = Transformer(width, depth, heads, mlp, eps, dropout=dropout)
-        init_weights(self)
+        init_weights(self, init_std)
         nn.init.normal_(self.cls, std=0.02)  # ours, as in encoders/vit.py
 
     def forward(self, image: Tokens, text: Tokens, lengths: Tensor, rows: Rows | None = None) -> Tokens:
