@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vltk.errors import VltkError
+from vltk.whole import force
 
 _FILES = _WEIGHTS, _MOMENTS = "weights.safetensors", "moments.safetensors"
 _STATE = "state.json"
@@ -111,7 +112,7 @@ def _write(part: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: 
     described = {"step": step, "kinds": list(others), "facts": facts, "sha256": _mark(facts), "files": files}
     (part / _STATE).write_text(json.dumps(described, indent=1), encoding="utf-8")
     for path in (*(part / name for name in (*_FILES, _STATE)), part):
-        _force(path)
+        force(path)
 
 
 def _replace(part: Path, final: Path) -> None:
@@ -119,7 +120,7 @@ def _replace(part: Path, final: Path) -> None:
     if final.exists():
         os.rename(final, final.with_suffix(".old.part"))
     os.rename(part, final)
-    _force(final.parent)
+    force(final.parent)
     shutil.rmtree(final.with_suffix(".old.part"), ignore_errors=True)
 
 
@@ -153,15 +154,6 @@ def _digest(path: Path) -> str:
 
 def _mark(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _force(path: Path) -> None:
-    """Returns when the file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _steps(folder: Path) -> list[Path]:

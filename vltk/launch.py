@@ -15,6 +15,7 @@ TOLD = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
 )
+PATIENCE = str(2 * 3600)  # seconds that processes told to stop may take to end their step and save it
 PORTS = range(20_000, 40_000)
 
 
@@ -80,6 +81,7 @@ def spread(count: int, arguments: list[str]) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", PATIENCE)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -11,6 +11,7 @@ from vltk.errors import Missing
 from vltk.recipe import Recipe
 
 Steps = list[tuple[str, str]]
+DATA_OPTIONS = [("data",), ("train",), ("test",)]  # of protocols: what names a data set
 
 
 def require_data(recipe: Recipe) -> None:
@@ -41,7 +42,7 @@ def _datasets(recipe: Recipe) -> list[str]:
     names = [name for stage in recipe.stages.values() for stream in stage.streams.values() for name in stream.data]
     for tree in recipe.trees.values():  # the options of parts may not have been looked at
         for loc, child in tree.walk():
-            if loc[:2] == ("evaluate", "tasks") and loc[3:] == ("data",) and isinstance(child.value, str):
+            if loc[:2] == ("evaluate", "tasks") and loc[3:] in DATA_OPTIONS and isinstance(child.value, str):
                 names.append(child.value)
     return list(dict.fromkeys(names))
 

@@ -29,6 +29,7 @@ from vltk.train.setup import build
 from vltk.train.signals import Stopped
 from vltk.train.sources import named, source, steps_wanted
 from vltk.train.together import on_main
+from vltk.whole import whole
 
 
 def train(recipe: Recipe, redo: bool = False) -> None:
@@ -172,7 +173,8 @@ def _open(
     recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, RunFolder]
 ) -> None:
     """Writes what makes the folder explain itself."""
-    folder.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
+    with whole(folder.recipe) as part:
+        part.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     if stage.tokenizer:
         load_tokenizer(stage.tokenizer).copy_to(folder.path)
     frozen = {helper: helper_spec(folder, sources[value]) for helper, value in stage.frozen.items()}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltk.errors import Missing, VltkError
+from vltk.whole import whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,9 +69,8 @@ class RunFolder:
         """Adds to run.json, atomically; None takes a fact out."""
         kept = {name: fact for name, fact in (self.facts() | facts).items() if fact is not None}
         text = json.dumps(kept, indent=1, allow_nan=False)
-        part = self.path / (FACTS_FILE + ".part")
-        part.write_text(text + "\n")
-        part.replace(self.path / FACTS_FILE)
+        with whole(self.path / FACTS_FILE) as part:
+            part.write_text(text + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -117,3 +117,12 @@ def test_what_does_not_fit_is_said_before_anything_trains(
     for command in (["recipe", "check"], ["train"]):
         code, said = refused(capsys, *command, "clip-tiny", DEBUG, option)
         assert code == 2 and message in said
+
+
+def test_the_data_of_a_probe_is_asked_for_at_once(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy(home)
+    probe = "{part: linear_probe, train: their/train, test: their/test, label: count}"
+    code, said = refused(capsys, "train", "toy.yaml", DEBUG, f"stages.second.evaluate.tasks.probe={probe}")
+    assert code == 3 and "their/train" in said and "their/test" in said

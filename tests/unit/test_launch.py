@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch.distributed as torch_dist
 
 from vltk import dist
 from vltk.errors import VltkError
-from vltk.launch import adopt, processes
+from vltk.launch import adopt, processes, spread
 
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "20007"}
 MPIRUN = {
@@ -101,3 +102,20 @@ def test_the_others_wait_while_the_first_one_evaluates(monkeypatch: pytest.Monke
     os.environ["WORLD_SIZE"] = "2"
     dist.start()
     assert asked["timeout"] >= timedelta(hours=2)
+
+
+def test_processes_told_to_stop_have_the_time_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch kills them after 30 seconds, which a step of a large model outlasts."""
+    from torch.distributed.launcher import api
+
+    found = {}
+
+    def elastic_launch(config: api.LaunchConfig, program: str) -> Callable[..., None]:
+        found["timeout"] = config.shutdown_timeout
+        return lambda *arguments: None
+
+    monkeypatch.setattr(api, "elastic_launch", elastic_launch)
+    monkeypatch.delenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert spread(2, []) == 0
+    assert found["timeout"] >= 3600

@@ -14,6 +14,7 @@ from vltk.data.card import card_names, load_card
 from vltk.data.dataset import data_root
 from vltk.data.tokenizer_file import NAMES, SPECIAL, digest_of, find, is_json, read, roles_of, tokens_of, word_marks
 from vltk.errors import Missing, VltkError
+from vltk.whole import whole
 
 __all__ = ["SPECIAL", "Tokenizer", "TokenizerLike", "load_tokenizer", "vocabulary_steps"]
 
@@ -102,7 +103,10 @@ class Tokenizer:
 
     def copy_to(self, folder: Path) -> Path:
         """A copy of its file in `folder`, called `tokenizer.json` or `vocab.txt` by what it is."""
-        return Path(shutil.copyfile(self.vocab, folder / (NAMES[0] if is_json(self.vocab) else NAMES[1])))
+        copy = folder / (NAMES[0] if is_json(self.vocab) else NAMES[1])
+        with whole(copy) as part:
+            shutil.copyfile(self.vocab, part)
+        return copy
 
 
 def load_tokenizer(options: TokenizerLike, run_folder: Path | None = None) -> Tokenizer:

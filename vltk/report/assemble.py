@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from vltk.report import sections, training
@@ -10,6 +9,7 @@ from vltk.report.galleries import Load, draw_all, load_trained
 from vltk.report.page import notice, page, section
 from vltk.report.plots import FRAME, charts
 from vltk.report.record import StageRecord, read_stages
+from vltk.whole import whole
 
 
 def build(spec: str, load: Load = load_trained) -> Path:
@@ -46,7 +46,6 @@ def _stage(stage: StageRecord, colour: dict[str, int], folder: Path, load: Load)
 
 def _write(path: Path, text: str) -> Path:
     """The whole file or none of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path

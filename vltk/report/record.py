@@ -13,7 +13,7 @@ import yaml
 from vltk.errors import VltkError
 from vltk.report import history
 from vltk.report.history import Lines, Row, Score
-from vltk.run import FACTS_FILE, RUNS, STAGE_FILE, WEIGHTS_FILE, find, stage_folders
+from vltk.run import FACTS_FILE, RUNS, STAGE_FILE, WEIGHTS_FILE, find, split_step, stage_folders
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_stages(spec: str) -> tuple[Path, list[StageRecord]]:
     `@STEP` behind it chooses the weights of the last of them. Raises Missing when there is no such run.
     """
     last = find(spec)
-    text = spec.partition("@")[0]
+    text = split_step(spec)[0]
     folder = next(path for path in (Path(text), RUNS / text) if stage_folders(path))
     steps = {last.path: last.step}
     return folder, [read_stage(stage, steps.get(stage)) for stage in stage_folders(folder)]

@@ -13,6 +13,7 @@ from vltk.log import say
 from vltk.train import best
 from vltk.train.setup import Setup, model_weights
 from vltk.train.together import on_main
+from vltk.whole import whole
 
 
 def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
@@ -53,9 +54,8 @@ def _take(kept: Path, weights: Path) -> None:
     """Copies the kept weights, as they are needed again if the run ends before it is noted as finished."""
     if not kept.exists():
         raise VltkError(f"{kept}, the best weights, are gone; put them back, or train again with --redo")
-    part = weights.with_suffix(".part")
-    shutil.copyfile(kept, part)
-    part.replace(weights)
+    with whole(weights) as part:
+        shutil.copyfile(kept, part)
 
 
 def write(weights: dict[str, Tensor], path: Path) -> None:
@@ -63,10 +63,8 @@ def write(weights: dict[str, Tensor], path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    part = path.with_suffix(".part")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
+        with whole(path) as part:
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise VltkError(f"cannot write {path}: {error}; an older file is untouched") from error
-    part.replace(path)

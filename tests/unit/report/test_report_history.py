@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from vltk.report.history import read_lines, scores, without_rewound
+from vltk.report.record import read_stages
 
 
 def test_an_absent_file_has_no_rows(tmp_path: Path) -> None:
@@ -57,3 +60,13 @@ def test_scores_keep_every_step_and_the_latest_row() -> None:
     assert recall.latest is rows[-1]
     assert (recall.in_percent, recall.best, recall.chance, recall.where) == (True, 1, 0.5, "dev")
     assert (rank.in_percent, rank.best) == (False, 0)
+
+
+def test_a_run_may_have_an_at_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage = Path("runs/me@lab/joint")
+    stage.mkdir(parents=True)
+    (stage / "recipe.yaml").write_text("steps: 2\n")
+    (stage / "run.json").write_text('{"status": "stopped", "step": 1}\n')
+    folder, (found,) = read_stages("me@lab")
+    assert folder == Path("runs/me@lab") and found.name == "joint" and found.chosen is None

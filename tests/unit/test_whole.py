@@ -1,0 +1,27 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vltk.whole import whole
+
+
+def test_a_file_takes_its_place_once_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("old")
+    with whole(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"), whole(path) as part:
+        part.write_text("ne")
+        raise OSError("the disk is full")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
