@@ -40,7 +40,7 @@ class ImageOptions(Strict):
 
 
 class TokenizerOptions(Strict):
-    """A WordPiece vocabulary: a path, or a path below the data folder."""
+    """`vocab`: a vocab.txt, tokenizer.json, or folder with one (also below the data folder), or a model of the hub."""
 
     vocab: str
     max_length: PositiveInt = 77

@@ -119,9 +119,7 @@ def test_what_does_not_fit_is_said_before_anything_trains(
         assert code == 2 and message in said
 
 
-def test_the_data_of_a_probe_is_asked_for_at_once(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_data_of_a_probe_is_asked_for_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy(home)
     probe = "{part: linear_probe, train: their/train, test: their/test, label: count}"
     code, said = refused(capsys, "train", "toy.yaml", DEBUG, f"stages.second.evaluate.tasks.probe={probe}")

@@ -56,9 +56,7 @@ class Joining(Objective, Protocol):
         """The losses of the samples of this rank against those of all ranks."""
 
 
-def image_views(
-    grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None, aspect: float = 0.3
-) -> Views:
+def image_views(grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None) -> Views:
     """Masked patches and the image that the codebook sees; BEiT's 75 of 196 and blocks of 16, scaled to the grid."""
     patches = math.prod(grid)
     return {
@@ -68,7 +66,6 @@ def image_views(
             "grid": list(grid),
             "max_masked": round(mask_ratio * patches),
             "min_block": max(1, round(16 * patches / 196)) if min_block is None else min_block,
-            "aspect": aspect,
         },
         "image_for_codes": {"maker": "image_for_codes", "size": grid[0] * stride},
     }

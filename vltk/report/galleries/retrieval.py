@@ -38,7 +38,7 @@ class _Pool:
 
 
 def sources(recipe: dict[str, Any]) -> list[Source]:
-    return pairs(recipe, "itc", "sigmoid")
+    return pairs(recipe, "itc")
 
 
 def title(source: Source) -> str:
