@@ -12,7 +12,7 @@ import pytest
 import vltk
 
 PACKAGE = Path(vltk.__file__).parent
-LEAVES = {"", "errors", "strict", "log", "dist", "parts"}  # "" is vltk/__init__.py
+LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole"}  # "" is vltk/__init__.py
 EVERYTHING = LEAVES | {
     "capfilt", "convert", "data", "eval", "identity", "launch", "models", "needs", "objectives", "pipeline",
     "recipe", "report", "run", "train",
@@ -23,12 +23,13 @@ MAY_IMPORT = {
     "strict": {"errors"},
     "log": set(),
     "dist": set(),
+    "whole": set(),
     "parts": {"errors", "strict"},
     "recipe": LEAVES,
     "data": LEAVES,
     "models": LEAVES,
     "objectives": LEAVES | {"models"},
-    "checkpoint": {"errors"},
+    "checkpoint": {"errors", "whole"},
     "run": LEAVES | {"recipe", "models", "data", "checkpoint"},
     "identity": LEAVES | {"recipe", "run", "data"},
     "train": LEAVES | {"objectives", "models", "data", "recipe", "run", "identity", "checkpoint"},
