@@ -162,7 +162,7 @@ def causal_mask(size: int, device: torch.device) -> Tensor:
 def init_weights(module: nn.Module, std: float = 0.02) -> None:
     """N(0, std) for linear, convolution and embedding weights, zero biases, unit norms (FLAVA's and BERT's start).
 
-    0.02 suits their width, 768; a narrow model starts so near to zero that it hardly learns: give it 1 / sqrt(width).
+    0.02 suits their width, 768; a narrow model starts so near to zero that it hardly learns (docs/recipes.md).
     """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
