@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vltk.errors import VltkError
-from vltk.whole import force
+from vltk.whole import sync
 
 _FILES = _WEIGHTS, _MOMENTS = "weights.safetensors", "moments.safetensors"
 _STATE = "state.json"
@@ -112,7 +112,7 @@ def _write(part: Path, step: int, tensors: dict[str, dict[str, Tensor]], facts: 
     described = {"step": step, "kinds": list(others), "facts": facts, "sha256": _mark(facts), "files": files}
     (part / _STATE).write_text(json.dumps(described, indent=1), encoding="utf-8")
     for path in (*(part / name for name in (*_FILES, _STATE)), part):
-        force(path)
+        sync(path)
 
 
 def _replace(part: Path, final: Path) -> None:
@@ -120,7 +120,7 @@ def _replace(part: Path, final: Path) -> None:
     if final.exists():
         os.rename(final, final.with_suffix(".old.part"))
     os.rename(part, final)
-    force(final.parent)
+    sync(final.parent)
     shutil.rmtree(final.with_suffix(".old.part"), ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from vltk import __version__
 from vltk.data.lock import locked
 from vltk.errors import VltkError
+from vltk.whole import sync
 
 FORMAT = 2  # of the folder; larger ones are refused; 1 has no `rows`, `tools`, counts by shard, and fewer row columns
 PARTS = ("shards", "rows", "quarantine")
@@ -137,15 +137,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

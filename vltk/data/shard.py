@@ -16,11 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vltk.data.hashes import file_sha256
-from vltk.data.publish import FORMAT, Manifest, publish, sync, working_folder
+from vltk.data.publish import FORMAT, Manifest, publish, working_folder
 from vltk.data.record import Record, Rejected, extension, members, safe_key
 from vltk.data.row_table import RowTable
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
+from vltk.whole import sync
 
 __all__ = [
     "ABSENT", "BLOCK", "FORMAT", "INDEX", "Manifest", "Record", "Rejected", "ShardWriter", "extension", "publish",

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vltk.data.hashes import file_sha256
-from vltk.data.publish import sync
 from vltk.data.record import Rejected
 from vltk.data.row_table import RowTable
 from vltk.data.sources.documents import Document
 from vltk.data.statuses import Status
 from vltk.data.text import Tokenizer
+from vltk.whole import sync
 
 SMALL = 1 << 16  # words whose ids fit into uint16
 BATCH = 1 << 20  # characters that are tokenised at a time, on all cores

@@ -15,11 +15,12 @@ from typing import Any
 from vltk import __version__
 from vltk.data.hashes import file_sha256
 from vltk.data.lock import locked
-from vltk.data.publish import FORMAT, owned, sync
+from vltk.data.publish import FORMAT, owned
 from vltk.data.record import Rejected
 from vltk.data.text import Tokenizer
 from vltk.data.token_shards import COUNTS, dtype_for
 from vltk.errors import VltkError
+from vltk.whole import sync
 
 NAME = ".tokens"
 Entry = dict[str, Any]  # of a shard in the manifest

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TextIO
 
 from vltk.data.caption import decoded
 from vltk.data.fetch.lists import Line
-from vltk.data.publish import sync
+from vltk.whole import sync
 
 CLEAN = {"row": "int64", "url": "string", "caption": "string", "original": "string"}
 REJECTED = {"row": "int64", "url": "string", "caption": "string", "status": "string", "detail": "string"}

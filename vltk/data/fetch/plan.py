@@ -17,8 +17,8 @@ from typing import Any
 from vltk.data.fetch.form import Form
 from vltk.data.fetch.options import FetchOptions
 from vltk.data.fetch.rows import Wanted, clean
-from vltk.data.publish import sync
 from vltk.errors import VltkError
+from vltk.whole import sync
 
 LOOKED_AT = 1 << 20  # bytes at each end of a file by which it is known again
 

@@ -20,12 +20,12 @@ from vltk.data.fetch.rounds import finish
 from vltk.data.hashes import file_sha256
 from vltk.data.lock import locked
 from vltk.data.prepare import Limits
-from vltk.data.publish import sync
 from vltk.data.row_table import RowTable
 from vltk.data.shard import Manifest
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
 from vltk.log import say
+from vltk.whole import sync
 
 
 def retry(name: str, options: FetchOptions, statuses: list[str] | None = None) -> Manifest:

@@ -20,10 +20,11 @@ from vltk.data.fetch.pieces import Clean, read_table, write_clean
 from vltk.data.fetch.plan import Plan, groups
 from vltk.data.fetch.progress import FetchProgress
 from vltk.data.fetch.state import State
-from vltk.data.publish import publish, sync
+from vltk.data.publish import publish
 from vltk.data.shard import Manifest
 from vltk.errors import VltkError
 from vltk.log import say
+from vltk.whole import sync
 
 
 def finish(folder: Path, plan: Plan, options: FetchOptions, expected: float | None) -> Manifest:
