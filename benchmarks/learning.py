@@ -129,7 +129,7 @@ def _options() -> argparse.Namespace:
     add("--minutes", type=float, default=20.0, help="training time of each peer, evaluation not counted")
     add("--steps", type=_steps, default={}, help="steps instead of minutes, e.g. clip=2740,flava=1486")
     add("--calibrate", action="store_true", help="only measure step times, and the steps of equal time")
-    add("--calibrate-steps", type=int, default=10, help="steps of each model and stage in a round")
+    add("--calibrate-steps", type=int, default=10, help="steps of each peer and of each stream of ours in a round")
     add("--rounds", type=int, default=3)
     add("--recipe", default="flava-flickr8k", help="our recipe, for --calibrate")
     add("--peers-only", action="store_true", help="calibrate without our recipe")

@@ -36,7 +36,7 @@ def calibrate(trainers: dict[str, Trainer], recipe: str | None, steps: int, roun
 
 def recipe_minutes(recipe: Recipe, steps: int) -> float:
     """Minutes that all stages would train, from a short run of each in a throw-away folder."""
-    options = [f"stages.{name}.{key}" for name in recipe.stages for key in _short(steps)]
+    options = [f"stages.{name}.{key}" for name, stage in recipe.stages.items() for key in _short(stage, steps)]
     command = [str(Path(sys.executable).with_name("vltk")), "train", str(Path(recipe.path).resolve()), *options]
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"VLTK_DATA": str(data_root().resolve())}
@@ -60,8 +60,10 @@ def stage_seconds(stage: Stage, lines: list[dict[str, object]]) -> float:
     )
 
 
-def _short(steps: int) -> list[str]:
-    return [f"steps={steps}", "log_every=1", "evaluate=null", "optimizer.warmup=0"]
+def _short(stage: Stage, steps: int) -> list[str]:
+    """Overrides for `steps` steps of each stream."""
+    turns = [f"streams.{name}.weight=1" for name in stage.streams]
+    return [f"steps={steps * len(turns)}", "log_every=1", "evaluate=null", "optimizer.warmup=0", *turns]
 
 
 def _timed_step(trainer: Trainer) -> float:
