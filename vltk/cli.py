@@ -156,6 +156,19 @@ def export(
 
 
 @app.command()
+def doctor() -> None:
+    """See whether this machine can train: packages, devices, room, two processes, ten steps."""
+    from vltk.doctor import examine
+
+    failed = 0
+    for finding in examine():
+        finding.show()
+        failed += finding.state == "fail"
+    if failed:
+        raise VltkError(f"{failed} of these checks failed")
+
+
+@app.command()
 def capfilt() -> None:
     """Caption images and filter captions with a trained run."""
     from vltk import needs

@@ -14,7 +14,7 @@ import vltk
 PACKAGE = Path(vltk.__file__).parent
 LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole"}  # "" is vltk/__init__.py
 EVERYTHING = LEAVES | {
-    "capfilt", "convert", "data", "eval", "identity", "launch", "models", "needs", "objectives", "pipeline",
+    "capfilt", "convert", "data", "doctor", "eval", "identity", "launch", "models", "needs", "objectives", "pipeline",
     "recipe", "report", "run", "train",
 }  # fmt: skip
 MAY_IMPORT = {
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "eval": LEAVES | {"models", "data", "recipe", "run", "train"},
     "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
     "convert": EVERYTHING,
+    "doctor": LEAVES | {"data", "run"},
     "launch": {"errors"},
     "needs": LEAVES | {"recipe", "data"},
     "pipeline": EVERYTHING,
