@@ -27,7 +27,7 @@ import numpy as np
 
 SIZE, BATCH = 224, 64
 WORDS = ["a", "the", "red", "blue", "dog", "cat", "ball", "tree", "runs", "sits", "on", "under", "grass", "house"]
-OPTIONS = SimpleNamespace(size=SIZE, crop=(0.9, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0)
+OPTIONS = SimpleNamespace(size=SIZE, crop=(0.9, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0, crops=None)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Run = Callable[[int], int]  # samples to make (about) -> samples made
 

@@ -100,6 +100,30 @@ def train(
     pipeline.train(recipes.load(recipe, overrides or []), redo=redo)
 
 
+@data_app.command("codes")
+def data_codes(
+    recipe: RecipeName,
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STAGE|KEY=VALUE]...", help="Stages, by default all with codes; image.crops=8."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Processes, one a GPU. Default: every GPU there is.")] = None,
+) -> None:
+    """Make the codes that stages of a recipe read, once, beside their data sets; a stopped run goes on."""
+    from vltk import launch
+    from vltk import recipe as recipes
+
+    launch.adopt()
+    count = launch.processes(gpus)
+    if count > 1:
+        raise typer.Exit(launch.spread(count, ["data", "codes", recipe, *(given or [])]))
+    from vltk import pipeline
+
+    overrides = [word for word in given or [] if "=" in word]
+    stages = [word for word in given or [] if "=" not in word]
+    pipeline.make_codes(recipes.load(recipe, overrides), stages)
+
+
 @app.command("eval")
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Default: the newest one.")] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,12 @@ from vltk.identity import changes, digest, identity
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
-from vltk.run import FACTS_FILE, RUNS, RunFolder, checkpoint_at, helper_spec
+from vltk.run import FACTS_FILE, RUNS, RunFolder, checkpoint_at, helper_spec, load
+from vltk.strict import suggest
+from vltk.train import codes
 from vltk.train.check import check_stages
 from vltk.train.loop import train as train_stage
+from vltk.train.rehearsal import views_of
 from vltk.train.setup import build
 from vltk.train.signals import Stopped
 from vltk.train.sources import named, source, steps_wanted
@@ -51,6 +54,35 @@ def train(recipe: Recipe, redo: bool = False) -> None:
         on_main(partial(_report, recipe.name))
     finally:
         dist.stop()
+
+
+def make_codes(recipe: Recipe, names: Collection[str]) -> None:
+    """The codes that the stages `names` read, by default all that have any, beside their data sets.
+
+    Raises Missing, RecipeError, VltkError.
+    """
+    have = [name for name, stage in recipe.stages.items() if "codes" in stage.frozen]
+    if unknown := [name for name in names if name not in have]:
+        raise RecipeError(f"{recipe.name} has no stage '{unknown[0]}' with frozen codes{suggest(unknown[0], have)}")
+    if not have:
+        raise RecipeError(f"{recipe.name} has no stage with frozen codes: none of its objectives reads any")
+    mistake = None if is_quiet() else _mistake(recipe)
+    dist.start()
+    try:
+        on_main(partial(_refuse, mistake))
+        for name in names or have:
+            _make_codes(recipe, name, recipe.stages[name])
+    finally:
+        dist.stop()
+
+
+def _make_codes(recipe: Recipe, name: str, stage: Stage) -> None:
+    sources = {value: source(recipe, value) for value in stage.frozen.values()}
+    _source_digests(sources)
+    helpers = {helper: load(sources[value], helpers=False).model for helper, value in stage.frozen.items()}
+    again = codes.command(str(recipe.path), name, recipe.overrides)
+    coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
+    codes.make(coder, codes.sizes(stage, views_of(stage, helpers)))
 
 
 def _require_runs(recipe: Recipe) -> None:
@@ -182,6 +214,7 @@ def _open(
     folder.note(
         status="running", error=None, vltk=__version__, hardware=hardware(), identity=facts, order=order,
         home=str(folder.path.resolve()), frozen=frozen, recipe=str(recipe.path), step=step,
+        overrides=list(recipe.overrides),
     )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ class Recipe:
     stages: dict[str, Stage]
     origins: dict[Loc, str]
     trees: dict[str, Tree]
+    overrides: tuple[str, ...] = ()  # as they were typed
 
     def origin(self, stage: str, loc: Loc) -> str:
         """Where a value of a stage was written; of a default, where what it belongs to was."""
@@ -122,7 +123,7 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
     origins: dict[Loc, str] = {}
     for stage, own in layers.stages.items():
         origins |= {("stages", stage, *loc): child.origin for loc, child in own.walk()}
-    return Recipe(layers.name, path, stages, origins, layers.stages)
+    return Recipe(layers.name, path, stages, origins, layers.stages, tuple(overrides))
 
 
 def _validate(layers: Layers, context: Any) -> dict[str, Stage]:

@@ -37,6 +37,7 @@ class ImageOptions(Strict):
     ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)  # width over height of the cut
     flip: bool = False
     color: NonNegativeFloat = 0.0  # strength of the colour jitter
+    crops: PositiveInt | None = None  # each sample has so many fixed crops and flips; null: a new one every time
 
 
 class TokenizerOptions(Strict):
@@ -110,6 +111,7 @@ class Loader(Strict):
     max_bad_rate: Fraction = 0.001  # share of undecodable samples above which the run stops
     window: PositiveInt | None = None  # shards that are mixed at a time; null: all if local and small, else 16
     data_change: bool = False  # go on although a data set was changed since the run began
+    codes: Literal["use", "make", "never"] = "use"  # those kept beside the data (vltk data codes); make: what is absent
 
 
 class Stage(Strict):

@@ -39,6 +39,11 @@ def rng_for(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
+def fixed_crop(height: int, width: int, options: ImageLike, key: str, number: int) -> Box:
+    """Crop `number` of the sample of that key, in every run and stream, so that what is made of it can be kept."""
+    return crop_box(height, width, options, rng_for(key, number, "crop"))
+
+
 class Draft:
     """One sample of one step.
 
@@ -79,7 +84,20 @@ class Draft:
     def crop(self) -> Box:
         """The crop and mirror of this sample, shared by all its views."""
         height, width = self.pixels.shape[:2]
-        return crop_box(height, width, self.image, self.rng("crop"))
+        if self.image.crops is None:
+            return crop_box(height, width, self.image, self.rng("crop"))
+        return fixed_crop(height, width, self.image, self.sample.key, self.crop_number)
+
+    @property
+    def crop_number(self) -> int:
+        """Which of the K fixed crops (`image.crops`) this epoch takes: each once in K epochs, in a drawn order."""
+        assert self.image.crops is not None
+        return self._turn(self.image.crops, "crops")
+
+    def _turn(self, count: int, purpose: str) -> int:
+        """0 to count - 1: each once in `count` epochs of the sample, in an order drawn for that purpose."""
+        cycle, turn = divmod(self.epoch, count)
+        return int(rng_for(*self.key, self.dataset.name, self.index, cycle, purpose).permutation(count)[turn])
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -97,9 +115,7 @@ class Draft:
             raise BadSample("no text")
         if len(texts) == 1:
             return texts[0]
-        cycle, turn = divmod(self.epoch, len(texts))
-        order = rng_for(*self.key, self.dataset.name, self.index, cycle, "text").permutation(len(texts))
-        return texts[order[turn]]
+        return texts[self._turn(len(texts), "text")]
 
     def swap_text(self, rng: np.random.Generator) -> None:
         """Take the text of another sample of the data set, never one of this sample's own; before `text` is read."""

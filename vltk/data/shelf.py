@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vltk.data import codes
 from vltk.data.card import Card, Generated, Local, card_names, load_card
 from vltk.data.dataset import data_root, dataset_folder, dataset_names
 from vltk.data.lock import locked
@@ -30,6 +31,7 @@ class Row:
     licence: str = ""
     expected: str = ""
     about: str = ""
+    codes: str = ""
 
 
 def ls() -> Iterator[Row]:
@@ -52,7 +54,7 @@ def _stored(name: str) -> Row:
         return Row(name, f"manifest.json cannot be read ({error}): vltk data rm {name}", True, licence=licence)
     kinds = [f"{manifest[kind]:,} {kind}" for kind in ("images", "texts") if manifest.get(kind)]
     counts = ", ".join([f"{samples:,} samples", *kinds])
-    return Row(name, "on disk", True, samples, size, counts, licence)
+    return Row(name, "on disk", True, samples, size, counts, licence, codes=codes.told(dataset_folder(name)))
 
 
 def _offered(card: Card) -> Row:

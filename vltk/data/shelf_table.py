@@ -33,6 +33,7 @@ def _stored(rows: list[Row]) -> dict[str, list[str]]:
         "holds": [row.counts or row.state for row in rows],
         "size": [size(row.bytes) if row.bytes else "" for row in rows],
         "licence": [row.licence for row in rows],
+        "codes": [row.codes for row in rows],
     }
 
 

@@ -43,7 +43,7 @@ class Store:
     def __init__(self, folder: Path, entries: list[dict[str, Any]], base: str | None = None) -> None:
         self.folder, self.entries, self.base = folder, entries, base
         self._indexes: dict[int, Index] = {}
-        self._handles = _Handles()
+        self._handles = Handles()
         self._asked: set[int] = set()
         for shard, entry in enumerate(entries):
             tar, index = self.place(shard), self._index_place(shard)
@@ -129,7 +129,7 @@ class _Handle:
         os.close(self.number)
 
 
-class _Handles:
+class Handles:
     """The files that were opened last."""
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from vltk.errors import Missing, RecipeError, VltkError
 from vltk.parts import Choice
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, mismatches, part_of, split_step
+from vltk.train.codes import NO_CROPS, VIEW
 from vltk.train.pretraining import merged_views
 from vltk.train.rehearsal import Rehearsal, longest
 from vltk.train.sources import own_stage, source
@@ -136,6 +137,8 @@ class _Check:
         except VltkError as error:
             yield here, str(error)
             return
+        if VIEW in views and stage.loader.codes == "make" and stage.image.crops is None:
+            yield ("loader", "codes"), f"make given, but image.crops is not set: {NO_CROPS}"
         too_long = list(_lengths(stage, name, stream, model))
         yield from too_long
         if rehearsed and not too_long:

@@ -31,8 +31,10 @@ from vltk.data.text import Tokenizer
 from vltk.errors import VltkError
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
+from vltk.objectives._contract import Views
 from vltk.parts import Choice
 from vltk.recipe import Stage
+from vltk.train.pretraining import merged_views
 
 SAMPLES = 2
 _UNKNOWN = (  # what an operation without shapes of its own raises: nothing is known of it, so nothing is wrong with it
@@ -102,6 +104,16 @@ class Rehearsal:
         except Exception as error:  # whatever it is, the stage would end with it
             return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return None
+
+
+def views_of(stage: Stage, helpers: Mapping[str, Any]) -> dict[str, Views]:
+    """The views of each stream; the model is built without memory."""
+    rehearsal = Rehearsal()
+    provided = {"model": rehearsal.build(stage.model), **helpers}
+    return {
+        name: merged_views(name, {part: rehearsal.build(c, **provided) for part, c in stream.objectives.items()})
+        for name, stream in stage.streams.items()
+    }
 
 
 def longest(stage: Stage, stream: str) -> int | None:

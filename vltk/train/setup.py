@@ -20,7 +20,7 @@ from vltk.errors import VltkError
 from vltk.log import JsonLines, say, warn
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Trained, load, mismatches, part_of, read_weights
-from vltk.train import best, optim
+from vltk.train import best, codes, optim
 from vltk.train.accumulate import set_noise
 from vltk.train.pretraining import Pretraining
 from vltk.train.together import on_main
@@ -62,6 +62,11 @@ def build(
     _start_from(model, stage, sources)
     helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
     pretraining = _pretraining(model, stage, helpers)
+    if "codes" in helpers:
+        facts = folder.facts()
+        again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
+        coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
+        pretraining.views = codes.from_disk(stage, pretraining.views, coder)
     streams = _streams(stage, pretraining, tokenizer, folder)
     groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer))
     engine = _engine(stage, pretraining, groups)
@@ -106,8 +111,7 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
         stream: {name: choice.build(**provided) for name, choice in options.objectives.items()}
         for stream, options in stage.streams.items()
     }
-    codes = helpers["codes"].codes if "codes" in helpers else None
-    return Pretraining(model, objectives, codes)
+    return Pretraining(model, objectives, helpers["codes"].codes if "codes" in helpers else None)
 
 
 def _streams(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vltk.data import skip
+from vltk.data import codes, skip
 from vltk.data.bar import Bar
 from vltk.data.dataset import dataset_folder, dataset_names, read_manifest, remedies
 from vltk.data.inspect.row_check import Rows
@@ -176,3 +176,17 @@ class _Look:
         except VltkError as error:
             what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition(": make")
             yield self.problem(path, what, f"make{remedy}")
+        yield from self._codes(entries)
+
+    def _codes(self, entries: list[dict[str, Any]]) -> Iterator[Problem]:
+        """Files of codes that are not as they were written."""
+        for listed in sorted(self.folder.glob(f"{codes.FOLDER}/*/{codes.FILE}")):
+            try:
+                found = codes.StoredCodes(listed.parent)
+            except VltkError as error:
+                what, _, remedy = str(error).removeprefix(f"{listed}: ").partition("\n")
+                yield self.problem(listed, what, remedy)
+                continue
+            if not found.are_of(entries):
+                yield self.problem(listed, "made of other content of this data set", found.remedy)
+            yield from (self.problem(path, what, found.remedy) for path, what in found.problems())
