@@ -103,8 +103,9 @@ def from_disk(stage: Stage, views: Mapping[str, Views], coder: Coder) -> dict[st
             found[name]["codes"] = {"maker": "codes", "folders": folders}
             made = f"by {coder.run}, {coder.rule(size).told} a sample"
             say(f"stream {name}: codes are read from the disk ({made}); the tokenizer is not called")
-        elif any(reasons.values()):
+        elif not reasons or any(reasons.values()):
             told = "; ".join(f"those of {data} are {reason or 'absent'}" for data, reason in reasons.items())
+            told = told or "not every process finds those on the disk"
             say(f"stream {name}: codes are computed on the fly: {told}; to have them on the disk: {coder.command}")
     return found
 

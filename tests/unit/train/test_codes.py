@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
 from vltk.recipe import ImageOptions
 from vltk.run import RunFolder
-from vltk.train.codes import Coder, codes_of, make
+from vltk.train import codes
+from vltk.train.codes import VIEW, Coder, codes_of, from_disk, make
 
 SIZE, CROPS, COUNT = 48, 2, 40
 IMAGE = ImageOptions(size=32, crop=(0.5, 1.0), flip=True, crops=CROPS)
@@ -148,6 +150,26 @@ def test_make_goes_on_behind_a_failure_and_mends_what_is_damaged(
     assert found == [expected[n, 1].tolist() for n in range(COUNT) if n not in (5, 17)]
 
 
+def test_all_ranks_decide_alike(
+    coder: Coder, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rank whose disk has no codes, and one that has them while another has not, compute them both."""
+    views = {"image": {"image": {"maker": "image"}, VIEW: {"maker": VIEW, "size": SIZE}}, "text": {}}
+    streams = {"image": SimpleNamespace(data=["photos"]), "text": SimpleNamespace(data=["words"])}
+    stage: Any = SimpleNamespace(streams=streams, loader=SimpleNamespace(codes="use"))
+    assert from_disk(stage, views, coder) == views and capsys.readouterr().out == ""
+    make(coder, {"photos": SIZE})
+    capsys.readouterr()
+    (folder,) = (dataset.folder / "codes").iterdir()
+    brought = {"image": {"maker": "image"}, "codes": {"maker": "codes", "folders": {"photos": folder.name}}}
+    assert from_disk(stage, views, coder) == {"image": brought, "text": {}}
+    assert "the tokenizer is not called" in capsys.readouterr().out
+    monkeypatch.setattr(codes.dist, "world", lambda: 2)
+    monkeypatch.setattr(codes.dist, "sum_over_ranks", lambda tensor: tensor)  # the other rank has none
+    assert from_disk(stage, views, coder) == views
+    assert "on the fly: not every process finds those on the disk" in capsys.readouterr().out
+
+
 def test_data_that_codes_cannot_be_kept_of(coder: Coder, dataset: Dataset, tmp_path: Path) -> None:
     write_dataset(tmp_path / "data" / "text", [Record("t", None, ["words"])], source={})
     with pytest.raises(VltkError, match="'text' has samples without image, which have no codes"):
@@ -201,8 +223,8 @@ def test_training_with_codes_from_the_disk_is_training_without(
     assert call("data", "codes", *again("read")) == 0
     assert "25 samples, 2 crops of 16 px; 0 images could not be decoded" in capsys.readouterr().out
     asked: list[int] = []
-    codes = DVae.codes
-    monkeypatch.setattr(DVae, "codes", lambda self, images: asked.append(len(images)) or codes(self, images))
+    called = DVae.codes
+    monkeypatch.setattr(DVae, "codes", lambda self, images: asked.append(len(images)) or called(self, images))
     assert call("train", *again("read", "loader.codes=make")) == 0
     said = capsys.readouterr().out
     assert "stream image: codes are read from the disk (by plain/codes, 2 crops of 16 px a sample)" in said
