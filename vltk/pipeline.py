@@ -62,11 +62,7 @@ def make_codes(recipe: Recipe, names: Collection[str]) -> None:
     Raises Missing, RecipeError, VltkError.
     """
     have = [name for name, stage in recipe.stages.items() if "codes" in stage.frozen]
-    if unknown := [name for name in names if name not in have]:
-        raise RecipeError(f"{recipe.name} has no stage '{unknown[0]}' with frozen codes{suggest(unknown[0], have)}")
-    if not have:
-        raise RecipeError(f"{recipe.name} has no stage with frozen codes: none of its objectives reads any")
-    mistake = None if is_quiet() else _mistake(recipe)
+    mistake = None if is_quiet() else _without_codes(recipe, names, have) or _mistake(recipe)
     dist.start()
     try:
         on_main(partial(_refuse, mistake))
@@ -74,6 +70,12 @@ def make_codes(recipe: Recipe, names: Collection[str]) -> None:
             _make_codes(recipe, name, recipe.stages[name])
     finally:
         dist.stop()
+
+
+def _without_codes(recipe: Recipe, names: Collection[str], have: Collection[str]) -> VltkError | None:
+    if unknown := [name for name in names if name not in have]:
+        return RecipeError(f"{recipe.name} has no stage '{unknown[0]}' with frozen codes{suggest(unknown[0], have)}")
+    return None if have else RecipeError(f"{recipe.name} has no stage with frozen codes")
 
 
 def _make_codes(recipe: Recipe, name: str, stage: Stage) -> None:

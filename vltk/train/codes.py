@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -137,13 +137,13 @@ def _everywhere(here: bool) -> bool:
     return int(dist.sum_over_ranks(torch.tensor(int(here), device=dist.device()))) == dist.world()
 
 
-def make(coder: Coder, sizes: Mapping[str, int]) -> None:
-    """The codes of data sets, for images of so many pixels, by all processes together.
+def make(coder: Coder, wanted: Mapping[str, int]) -> None:
+    """The codes of data sets, of images of so many pixels, by all processes together.
 
     What is there and whole stays (its files are read), what is damaged or was begun is completed.
     Raises VltkError for data sets that codes cannot be kept of, Missing for absent ones.
     """
-    for name, size in sizes.items():
+    for name, size in wanted.items():
         dataset = open_dataset(name, skips=False)
         _check(dataset)
         rule = coder.rule(size)
@@ -185,30 +185,44 @@ def _make(coder: Coder, work: CodeShards) -> None:
 def _fill(coder: Coder, work: CodeShards) -> None:
     """This process's share of the shards."""
     starts = [0, *accumulate(shard["samples"] for shard in work.shards)]
-    mine = range(dist.rank(), len(work.shards), dist.world())
+    mine = [shard for shard in range(dist.rank(), len(work.shards), dist.world()) if work.lacks(shard)]
+    done = 0
     with (
-        Bar(f"codes of {work.dataset.name}", len(mine)) as bar,
+        Bar(f"codes of {work.dataset.name}", sum(work.shards[shard]["samples"] for shard in mine)) as bar,
         ThreadPoolExecutor(coder.threads, "vltk-codes") as threads,
     ):
-        for number, shard in enumerate(mine, 1):
-            if work.lacks(shard):
-                work.dataset.store.fetch_ahead(list(mine[number - 1 : number + 1]))
-                rows = range(starts[shard], starts[shard + 1])
-                work.write(shard, *codes_of(coder, work.dataset, rows, work.rule, threads))
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
             if bar.due():
-                bar.show(number, f"shard {number:,} of {len(mine):,}")
+                bar.show(done, f"{bar.rate(done)} samples")
+
+        for number, shard in enumerate(mine):
+            work.dataset.store.fetch_ahead(mine[number : number + 2])
+            rows = range(starts[shard], starts[shard + 1])
+            work.write(shard, *codes_of(coder, work.dataset, rows, work.rule, threads, tell))
 
 
 def codes_of(
-    coder: Coder, dataset: Dataset, rows: range, rule: Rule, threads: Executor
+    coder: Coder,
+    dataset: Dataset,
+    rows: range,
+    rule: Rule,
+    threads: Executor,
+    tell: Callable[[int], object] = lambda count: None,
 ) -> tuple[np.ndarray, list[int]]:
-    """Of these samples `(samples, K, N)`, and which of them, from 0, have no image that decodes: those are 0."""
+    """Of these samples `(samples, K, N)`, and which of them, from 0, have no image that decodes: those are 0.
+
+    tell: hears how many samples are done since it was told last.
+    """
     patches = (rule.size // coder.codebook.stride) ** 2
     made, bad = np.zeros((len(rows), rule.crops, patches), rule.dtype), list[int]()
     for part, images, failed in _batches(coder, dataset, rows, rule, threads):
         codes = coder.codes(images).reshape(-1, rule.crops, patches)[: len(part)]
         made[part.start - rows.start : part.stop - rows.start] = codes
         bad += [row - rows.start for row in failed]
+        tell(len(part))
     made[bad] = 0
     return made, bad
 
