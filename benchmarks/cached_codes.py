@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors.torch import save_file
+from torch import Tensor
 
 from benchmarks.loader import draw
 from vltk.data.dataset import open_dataset
@@ -77,16 +78,23 @@ def measure(size: str, rounds: int, batch: int, threads: int) -> dict[str, Any]:
     for stream in streams.values():
         stream.pixels = PixelCache(0)  # nothing is kept decoded
     seconds: Seconds = {way: [] for way in WAYS}
+    different = compared = 0
+    codebook: Any = setup.helpers["codes"]
     for turn in range(rounds + 1):
+        inputs: dict[str, list[dict[str, Tensor]]] = {}
         for way in WAYS if turn % 2 else WAYS[::-1]:
-            taken = step(setup, streams[way], turn)
+            inputs[way], *taken = step(setup, streams[way], turn)
             if turn:  # the first one warms up
-                seconds[way].append(taken)
+                seconds[way].append((taken[0], taken[1]))
+        for images, stored in zip(*(inputs[way] for way in WAYS), strict=True):
+            same = codebook.codes(images["image_for_codes"]) == stored["codes"]
+            different, compared = different + int((~same).sum()), compared + same.numel()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     return {
         "size": size, "batch": batch, "rounds": rounds, "device": device, "precision": stage.precision,
         "load": os.getloadavg(), "seconds_to_build_and_make_codes": building,
         "images_coded": CROPS * len(open_dataset("drawn")), "seconds": seconds, "ratio": ratios(seconds),
+        "codes_compared": compared, "codes_different": different,
     }  # fmt: skip
 
 
@@ -106,8 +114,8 @@ def computed(setup: Setup, threads: int) -> Stream:
     return Stream([open_dataset("drawn")], views, batch_size=size, image=image, threads=threads, name="image")
 
 
-def step(setup: Setup, stream: Stream, number: int) -> tuple[float, float]:
-    """Seconds to make the batch, and to compute with it: forward, backward, optimizer."""
+def step(setup: Setup, stream: Stream, number: int) -> tuple[list[dict[str, Tensor]], float, float]:
+    """The batch; seconds to make it, and to compute with it: forward, backward, optimizer."""
     start = time.perf_counter()
     batches = stream.micro_batches(number)
     made = time.perf_counter()
@@ -116,7 +124,7 @@ def step(setup: Setup, stream: Stream, number: int) -> tuple[float, float]:
     setup.engine.step(setup.stage.optimizer.lr, "image")
     if setup.engine.device.type == "cuda":
         torch.cuda.synchronize()
-    return made - start, time.perf_counter() - made
+    return inputs, made - start, time.perf_counter() - made
 
 
 def ratios(seconds: Seconds) -> dict[str, float]:
@@ -145,6 +153,7 @@ def table(found: dict[str, Any]) -> str:
         )
         cells = f"{1e3 * data:.1f} | {1e3 * compute:.1f} | {1e3 * both:.1f} | {found['batch'] / both:.1f}"
         lines.append(f"| {way} | {cells} |")
+    lines.append(f"{found['codes_different']} of {found['codes_compared']:,} codes differ between the two")
     lines += [f"from disk, the {what} is {ratio:.2f} times as fast" for what, ratio in found["ratio"].items()]
     return "\n".join(lines)
 

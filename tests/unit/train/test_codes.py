@@ -36,7 +36,7 @@ from vltk.run import RunFolder
 from vltk.train import codes
 from vltk.train.codes import VIEW, Coder, codes_of, from_disk, make
 
-SIZE, CROPS, COUNT = 48, 2, 40
+SIZE, CROPS, COUNT = 96, 2, 40
 IMAGE = ImageOptions(size=32, crop=(0.5, 1.0), flip=True, crops=CROPS)
 
 
@@ -80,7 +80,7 @@ def on_the_fly(coder: Coder, dataset: Dataset, batch_size: int) -> Iterator[tupl
 
 def test_they_equal_those_computed_in_training_bit_for_bit_at_equal_batch_shape(coder: Coder, dataset: Dataset) -> None:
     made, bad = all_codes(coder, dataset)
-    assert bad == [5, 17] and made.shape == (COUNT, CROPS, 36) and made.dtype == np.uint8
+    assert bad == [5, 17] and made.shape == (COUNT, CROPS, 144) and made.dtype == np.uint8
     assert len(np.unique(made)) > 10, "a tokenizer that uses several codes"
     seen = set()
     for key, crop, row in on_the_fly(coder, dataset, batch_size=8):
@@ -99,7 +99,7 @@ def test_at_another_batch_shape_fewer_than_one_in_ten_thousand_differ(
         for key, crop, row in on_the_fly(coder, dataset, batch_size)
     ]
     kept, fresh = (np.array(side) for side in zip(*rows, strict=True))
-    assert kept.size > 2000 and (kept != fresh).mean() < 1e-4
+    assert kept.size > 10_000 and (kept != fresh).mean() < 1e-4
 
 
 def test_they_do_not_depend_on_threads_or_on_the_samples_beside_them(coder: Coder, dataset: Dataset) -> None:
@@ -139,7 +139,7 @@ def test_make_goes_on_behind_a_failure_and_mends_what_is_damaged(
     make(coder, {"photos": SIZE})
     assert made == [0, 1, 2, 2], "shards that were finished are not made again, nor is what is whole"
     said = capsys.readouterr().out
-    assert "codes of 40 samples, 2 crops of 48 px; 2 images could not be decoded" in said
+    assert "codes of 40 samples, 2 crops of 96 px; 2 images could not be decoded" in said
     assert "photos: its codes are there" in said
     (folder,) = (dataset.folder / "codes").iterdir()
     (folder / "00001.npy").write_bytes(b"damaged")
