@@ -35,7 +35,7 @@ from vltk.train.setup import Setup, build
 
 RECIPES = {"tiny": "flava-tiny", "base": "flava"}
 BATCHES = {"tiny": 128, "base": 8}  # tiny: the recipe's; base: what two CPU cores do in some seconds
-PICTURES = {"tiny": 256, "base": 16}
+PICTURES = {"tiny": 256, "base": 32}
 CROPS = 2
 WAYS = ("computed", "from disk")
 Seconds = dict[str, list[tuple[float, float]]]  # by way, of each round: making the batch, the step

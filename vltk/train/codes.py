@@ -196,7 +196,7 @@ def _fill(coder: Coder, work: CodeShards) -> None:
             nonlocal done
             done += count
             if bar.due():
-                bar.show(done, f"{bar.rate(done)} samples")
+                bar.show(done, f"{done:,} samples, {bar.rate(done)}")
 
         for number, shard in enumerate(mine):
             work.dataset.store.fetch_ahead(mine[number : number + 2])
