@@ -124,6 +124,27 @@ def data_codes(
     pipeline.make_codes(recipes.load(recipe, overrides), stages)
 
 
+@app.command()
+def sweep(
+    recipe: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep by path or by name (vltk recipe ls).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Of the sweep (seeds=[0], name=try2), or of every variant."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time. Default: one a GPU; 1 on a CPU.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Print the table of what is there.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Throw away stages that another recipe made.")] = False,
+) -> None:
+    """Train variants of a recipe with several seeds, and compare them in runs/NAME/table.md."""
+    from vltk.sweep import commands
+
+    if dry_run or table:
+        commands.show(recipe, overrides or [], table=table)
+    else:
+        commands.train(recipe, overrides or [], jobs=jobs, redo=redo)
+
+
 @app.command("eval")
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Default: the newest one.")] = None,
@@ -213,27 +234,36 @@ def import_hf(
 
 @recipe_app.command("ls")
 def recipe_ls() -> None:
-    """The recipes of ./recipes and those that come with vltk."""
-    from vltk.recipe import available, headline, is_whole
+    """The recipes and sweeps of ./recipes and those that come with vltk."""
+    from vltk.recipe import available, headline, is_whole, sweeps
 
     for name, path in available().items():
         typer.echo(f"{name:<18} {'' if is_whole(path) else '(to include) '}{headline(path)}")
+    for name, path in sweeps().items():
+        typer.echo(f"{name:<18} (sweep) {headline(path)}")
 
 
 @recipe_app.command("show")
 def recipe_show(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """The resolved recipe as YAML, each value with the place it comes from."""
+    """The resolved recipe as YAML, each value with the place it comes from; of a sweep: SWEEP [VARIANT]."""
     from vltk.recipe import describe, load
+    from vltk.sweep import commands
 
-    typer.echo("\n".join(describe(load(recipe, overrides or []))))
+    is_sweep = commands.is_one(recipe)
+    lines = commands.describe(recipe, overrides or []) if is_sweep else describe(load(recipe, overrides or []))
+    typer.echo("\n".join(lines))
 
 
 @recipe_app.command("check")
 def recipe_check(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """Say every mistake of a recipe, without running it."""
+    """Say every mistake of a recipe, or of every variant of a sweep, without running it."""
     from vltk.recipe import load
+    from vltk.sweep import commands
     from vltk.train.check import check_stages
 
+    if commands.is_one(recipe):
+        typer.echo(commands.check(recipe, overrides or []))
+        return
     checked = load(recipe, overrides or [])
     check_stages(checked)
     typer.echo(f"{checked.path}: no mistakes; stages: {', '.join(checked.stages)}")

@@ -109,7 +109,7 @@ def _refuse(mistake: VltkError | None) -> None:
 
 def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order: int, redo: bool) -> None:
     sources = {value: source(recipe, value) for value in named(stage)}
-    facts = identity(stage, _data_digests(stage), _source_digests(sources))
+    facts = identity(stage, data_digests(stage), _source_digests(sources))
     status = _status(folder, facts, redo, stage)
     if status == "finished":
         say(f"{name}: finished before, nothing to do ({folder.path})")
@@ -136,7 +136,7 @@ def _note_failure(folder: RunFolder, error: Exception) -> None:
             folder.note(status="failed", error=(str(error) or type(error).__name__).splitlines()[0])
 
 
-def _data_digests(stage: Stage) -> dict[str, str]:
+def data_digests(stage: Stage) -> dict[str, str]:
     """Of the data sets that are trained on or that decide which weights are best, and of the vocabulary."""
     found = {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
     if best := stage.evaluate.best:

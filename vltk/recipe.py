@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from vltk.errors import RecipeError
 from vltk.parts import GLANCE, Choice
-from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_whole, locate, shown
-from vltk.recipe_layers import Layers, check_entries, parse, split
+from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_sweep, is_whole, locate, shown, sweeps
+from vltk.recipe_layers import Layers, Setting, check_entries, parse, split
 from vltk.recipe_schema import (
     Checkpoints,
     Evaluate,
@@ -41,13 +41,16 @@ __all__ = [
     "Strict",
     "TokenizerOptions",
     "available",
+    "compose",
     "describe",
     "glance",
     "headline",
+    "is_sweep",
     "is_whole",
     "load",
     "load_resolved",
     "plain",
+    "sweeps",
     "worded",
 ]
 
@@ -111,14 +114,23 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
     path = locate(name)
     reader = Reader()
     tree, settings = reader.file(path), list(parse(overrides, reader))
+    if (sweep := tree.child("sweep")) is not None:
+        raise RecipeError(f"{sweep.origin}: sweep: this is a sweep, many runs of a recipe: vltk sweep {name}")
     if reader.unread:
         raise RecipeError(reader.problems)
+    return compose(path, tree, settings, reader.problems, context)
+
+
+def compose(
+    path: Path, tree: Tree, settings: Iterable[Setting], problems: Iterable[str] = (), context: Any = None
+) -> Recipe:
+    """The recipe that the tree of the file `path` is under settings; RecipeError adds its mistakes to `problems`."""
     layers = split(tree, path.stem)
     for keys, value, everyone in settings:
         layers.override(keys, value, lambda tree: _lacking(tree, context), everyone)
     if not layers.stages and not layers.problems:
         layers.problems.append(f"{shown(path)}: stages: none is left")
-    layers.problems = reader.problems + layers.problems + list(check_entries(layers.stages))
+    layers.problems = [*problems, *layers.problems, *check_entries(layers.stages)]
     stages = _validate(layers, context)
     origins: dict[Loc, str] = {}
     for stage, own in layers.stages.items():

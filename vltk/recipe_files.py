@@ -14,6 +14,7 @@ from vltk.errors import RecipeError
 from vltk.strict import short, suggest
 
 Loc = tuple[str | int, ...]
+SWEEPS = "sweeps"  # the folder of sweeps below that of the recipes
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,6 +40,7 @@ class Tree:
     value: Any
     origin: str
     over: bool = False  # a null that stands over an inherited value
+    instead: bool = False  # a stage that is put in the place of the one before, not over it
 
     def plain(self) -> Any:
         """The value without origins."""
@@ -118,6 +120,10 @@ class Reader:
             read = {name: self._included(stage, path, chain, stage=True) for name, stage in stages.value.items()}
             tree = Tree({**tree.value, "stages": Tree(read, stages.origin)}, tree.origin)
         return self._included(tree, path, chain)
+
+    def opened(self, tree: Tree, path: Path, stage: bool = False) -> Tree:
+        """A mapping that stands in the file `path`, over what it includes itself."""
+        return self._included(tree, path, (path.resolve(),), stage)
 
     def text(self, text: str, origin: str) -> Tree:
         """One YAML value of the command line."""
@@ -218,14 +224,21 @@ def available() -> dict[str, Path]:
     return {**found, **{path.stem: path for path in sorted(Path("recipes").glob("*.yaml"))}}
 
 
+def sweeps() -> dict[str, Path]:
+    """Sweeps by name: those of `./recipes/sweeps`, then those that come with vltk."""
+    places = (shipped() / SWEEPS, Path("recipes") / SWEEPS)
+    return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
+
+
 def locate(name: str) -> Path:
-    """The file of a recipe given by path or by name; RecipeError lists the recipes there are."""
+    """The file of a recipe or a sweep given by path or by name; RecipeError lists those there are."""
     bare = name.removesuffix(".yaml").removeprefix("recipes/")
-    places = [Path(name), Path("recipes") / f"{bare}.yaml", shipped() / f"{bare}.yaml"]
+    homes = [Path("recipes"), shipped()]
+    places = [Path(name), *(home / folder / f"{bare}.yaml" for folder in ("", SWEEPS) for home in homes)]
     for path in places:
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
-    raise RecipeError(f"{name}: no such recipe, by path or by name{suggest(bare, available())}")
+    raise RecipeError(f"{name}: no such recipe, by path or by name{suggest(bare, {**available(), **sweeps()})}")
 
 
 def headline(path: Path) -> str:
@@ -241,6 +254,11 @@ def is_whole(path: Path) -> bool:
     return tree.child("stages") is not None or (
         model is not None and (isinstance(model.value, str) or model.child("part") is not None)
     )
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether the file is a sweep: it names the recipe that it varies."""
+    return Reader().file(path).child("sweep") is not None
 
 
 def shown(path: Path) -> str:

@@ -10,10 +10,11 @@ from vltk.errors import RecipeError
 from vltk.recipe_files import Loc, Reader, Tree, locate, merge, nested
 from vltk.strict import short, suggest
 
+Setting = tuple[list[str], Tree, bool]  # keys, value, whether it is left out where no stage knows the keys
 Lacking = Callable[[Tree], set[str]]  # the unknown and the missing keys of a stage's tree
 
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)?")  # SWEEP/RUN has a slash
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Layers:
     stages: dict[str, Tree]
     problems: list[str] = field(default_factory=list)
     everywhere: set[str] = field(default_factory=set)  # origins of what was set without naming a stage
+    top: Tree | None = None  # the keys that the file gives to all stages
 
     def override(self, keys: list[str], tree: Tree, lacking: Lacking, everyone: bool = False) -> None:
         """Set a key: of the stage it names, or of every stage that knows it.
@@ -51,6 +53,8 @@ class Layers:
             self.problems.append(f"{tree.origin}: stages.{stage}: no such stage{suggest(stage, self.stages)}")
         elif len(keys) == 1 and tree.value is None:
             del self.stages[stage]
+        elif tree.instead and self.top is not None:
+            self.stages[stage] = merge(self.top, tree)
         else:
             self.stages[stage] = merge(self.stages[stage], nested(keys[1:], tree))
 
@@ -70,8 +74,8 @@ class Layers:
 
 def split(tree: Tree, name: str) -> Layers:
     """The stages of a recipe file, each over the keys that the file gives to all; one called `train` if it has none."""
-    layers = Layers(name, {})
     top = Tree({key: child for key, child in tree.value.items() if key not in ("name", "stages")}, tree.origin)
+    layers = Layers(name, {}, top=top)
     if "name" in tree.value:
         layers.rename(tree.value["name"])
     stages = tree.value.get("stages")
@@ -85,7 +89,7 @@ def split(tree: Tree, name: str) -> Layers:
     return layers
 
 
-def parse(overrides: Sequence[str], reader: Reader) -> Iterator[tuple[list[str], Tree, bool]]:
+def parse(overrides: Sequence[str], reader: Reader) -> Iterator[Setting]:
     """The command line's `key=value` as keys, value, False; `include=FILE` as every single value of that file, True."""
     for item in overrides:
         origin = f"command line '{item}'"
@@ -139,14 +143,14 @@ def _file(name: str, origin: str, reader: Reader) -> Iterator[tuple[list[str], T
         reader.problems += [f"{origin}: {problem}" for problem in error.problems]
         return
     tree = reader.file(path)
-    yield from _values(Tree({key: child for key, child in tree.value.items() if key != "name"}, tree.origin), [])
+    yield from values(Tree({key: child for key, child in tree.value.items() if key != "name"}, tree.origin), [])
 
 
-def _values(tree: Tree, keys: list[str]) -> Iterator[tuple[list[str], Tree]]:
+def values(tree: Tree, keys: list[str]) -> Iterator[tuple[list[str], Tree]]:
     """Every single value; a part with its options is one."""
     if isinstance(tree.value, dict) and (not keys or (tree.value and "part" not in tree.value)):
         for key, child in tree.value.items():
-            yield from _values(child, [*keys, key])
+            yield from values(child, [*keys, key])
     else:
         yield keys, tree
 

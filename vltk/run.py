@@ -72,6 +72,17 @@ class RunFolder:
         with whole(self.path / FACTS_FILE) as part:
             part.write_text(text + "\n")
 
+    def in_use(self) -> bool:
+        """Whether a process holds the folder."""
+        try:
+            with (self.path / "lock").open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process; another one that wants to write to it is refused."""
@@ -135,8 +146,9 @@ def stage_folders(path: Path) -> list[Path]:
 
 def existing() -> list[str]:
     """Names of the runs under ./runs, newest last."""
-    folders = [folder for folder in RUNS.glob("*") if stage_folders(folder)]
-    return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
+    below = [folder for folder in [*RUNS.glob("*"), *RUNS.glob("*/*")] if not (folder / STAGE_FILE).exists()]
+    folders = [folder for folder in below if stage_folders(folder)]  # the runs of a sweep lie one folder deeper
+    return [str(folder.relative_to(RUNS)) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
 
 
 def load_stage(folder: RunFolder) -> Stage:
@@ -177,7 +189,7 @@ def helper_folders(folder: RunFolder) -> dict[str, RunFolder]:
 
 def helper_spec(folder: RunFolder, helper: RunFolder) -> str:
     """How run.json names a helper: from the run's own folder where both lie in one, so that they move together."""
-    own, other = folder.path.resolve(), helper.path.resolve()
+    own, other = (Path(os.path.abspath(path)) for path in (folder.path, helper.path))  # links of a sweep are followed
     near = other.is_relative_to(own.parent)
     return (os.path.relpath(other, own) if near else str(other)) + ("" if helper.step is None else f"@{helper.step}")
 

@@ -46,6 +46,7 @@ COMMANDS = [
     ["data", "dedup"],
     ["data", "rm"],
     ["import", "hf"],
+    ["sweep"],
 ]
 
 

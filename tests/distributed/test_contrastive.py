@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tests import tiny
 from tests.processes import in_processes
 from vltk import dist
+from vltk.parts import choose
 from vltk.train.accumulate import Batch, run_step
 
 WORLD, SIZE = 2, 8
@@ -48,6 +50,42 @@ def work() -> dict[str, Any]:
             for tensors in (losses, gradients)
         ]
     return found
+
+
+@pytest.mark.parametrize(("gather", "flows"), [("global", True), ("local", False), ("none", False)])
+def test_what_reaches_the_other_rank(gather: str, flows: bool, tmp_path: Path) -> None:
+    """`local` has the loss of `global`, without the gradients that flow back to the ranks that own the columns; `none`
+    compares the pairs of a rank with one another."""
+    found = in_processes(WORLD, reach, tmp_path, gather)
+    image, text = (
+        torch.randn(2 * WORLD, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (0, 1)
+    )
+    image.requires_grad_()
+    logits = image @ text.T
+    mine = torch.arange(2)  # the rows of rank 0
+    columns = mine if gather == "none" else torch.arange(2 * WORLD)
+    loss = (
+        cross_entropy(logits[mine][:, columns], mine, reduction="sum")
+        + cross_entropy(logits.T[mine][:, columns], mine, reduction="sum")
+    ) / 2
+    assert found["loss"] == pytest.approx(loss.item(), rel=1e-12)
+    (gradient,) = torch.autograd.grad(loss, image)
+    own = torch.tensor(found["gradient"], dtype=torch.float64)
+    assert torch.allclose(own, gradient[mine], atol=1e-12) is not flows
+
+
+def reach(gather: str) -> dict[str, Any]:
+    """Of rank 0: its loss on two pairs of its own, and the gradient of its images."""
+    image, text = (
+        torch.randn(2 * WORLD, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (0, 1)
+    )
+    first = 2 * dist.rank()
+    own = image[first : first + 2].requires_grad_()
+    objective = choose("objectives", "itc", gather=gather).build()
+    loss = objective.compare(own, text[first : first + 2], torch.tensor(1.0, dtype=torch.float64), batch={}).sums["itc"]
+    loss.backward()
+    assert own.grad is not None
+    return {"loss": loss.item(), "gradient": own.grad.tolist()}
 
 
 def test_two_processes_equal_one_big_batch(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "needs": LEAVES | {"recipe", "data"},
     "pipeline": EVERYTHING,
     "report": EVERYTHING,
-    "cli": EVERYTHING | {"cli_data"},
+    "sweep": EVERYTHING,
+    "cli": EVERYTHING | {"cli_data", "sweep"},
     "cli_data": LEAVES | {"data"},
     "__main__": {"cli"},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vltk.errors import Missing, VltkError
-from vltk.run import RunFolder, find, helper_folders, helper_spec, split_step
+from vltk.run import RunFolder, existing, find, helper_folders, helper_spec, split_step
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,26 @@ def test_helpers_of_one_run_move_with_it(home: Path) -> None:
     Path("runs/toy").rename("moved")
     found = helper_folders(RunFolder(Path("moved/joint")))
     assert found == {"codes": RunFolder(Path("moved/codes"), 30), "teacher": RunFolder(home / "elsewhere/codes")}
+
+
+def test_a_folder_in_use_is_seen() -> None:
+    folder = made("toy")
+    assert not folder.in_use()
+    with folder.locked():
+        assert folder.in_use()
+    assert not folder.in_use()
+
+
+def test_runs_of_a_sweep_are_named(home: Path) -> None:
+    made("runs/toy/joint")
+    own = made("runs/starts/plain-0/first")
+    link = home / "runs/starts/fresh-0/second"
+    link.parent.mkdir()
+    link.symlink_to("../plain-0/first")
+    assert set(existing()) == {"toy", "starts/plain-0", "starts/fresh-0"}
+    assert find("starts/plain-0") == own and find("starts/fresh-0").path.resolve() == own.path.resolve()
+    joint = made("runs/starts/fresh-0/joint")
+    assert helper_spec(joint, RunFolder(Path("runs/starts/fresh-0/second"))) == "../second"
 
 
 def test_facts_are_added_and_taken_out() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from vltk.models import inference
 
 if TYPE_CHECKING:
     from vltk.data.text import Tokenizer
+    from vltk.data.tokens import TokenDataset
     from vltk.run import Trained
 
 Floats = NDArray[np.float32]
@@ -108,6 +109,26 @@ class Samples:
         parts = [self._encode_texts([ids[index] for index in group]) for group in _groups(order, batch_size)]
         embeddings = np.concatenate(parts)[np.argsort(order)]
         return self._finite(embeddings, keys), np.array(owner)
+
+    def token_ids(self, captions: int) -> dict[tuple[int, int], Ints]:
+        """`[CLS] ... [SEP]` of the first `captions` texts of each sample, by its position and the text's number.
+
+        Texts are cut to the longest that the run was trained on. Raises VltkError where another tokenizer made them.
+        """
+        tokenizer, stage = self._tokenizer(), self.subject.trained.stage
+        longest = max(tokenizer.max_length, *(stream.max_length or 0 for stream in stage.streams.values()))
+        found = {}
+        for position in self.positions.tolist():
+            sample = self.dataset.read(position)
+            if sample.ids is not None:
+                cast("TokenDataset", self.dataset).check(tokenizer, longest)
+                found[position, 0] = np.array([tokenizer.cls, *sample.ids, tokenizer.sep], np.int64)
+                continue
+            if not sample.texts:
+                raise VltkError(f"{self.data}: sample {sample.key!r} has no text")
+            for number, text in enumerate(sample.texts[:captions]):
+                found[position, number] = tokenizer.encode(text, longest)[0]
+        return found
 
     def labels(self, field: str) -> list[str]:
         """The field of each sample's JSON, as text."""

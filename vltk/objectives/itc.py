@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,24 @@ class ImageTextContrastive(nn.Module):
     """Each matched image finds its text among all texts of the step, and each matched text its image.
 
     Mismatched pairs are never rows, only columns. Gradients flow through the gather to the rank that owns a column.
+    gather: `global`, as above; `local`, the columns of other ranks are constants (FLAVA's "local contrastive", the
+    ablation of its table C.1); `none`, a rank's own columns alone. On one device all three are the same.
     label_smoothing and drop_words, the share of words left out of a text at random: 0 in CLIP and FLAVA.
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, drop_words: Share = 0.0, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        drop_words: Share = 0.0,
+        weight: float = 1.0,
+        gather: Literal["global", "local", "none"] = "global",
+    ) -> None:
         super().__init__()
         text: dict[str, Any] = {"maker": "text"} | ({"drop": drop_words} if drop_words else {})
         self.views: Views = {"image": {"maker": "image"}, "text": text}
         self.label_smoothing, self.weight = label_smoothing, weight
+        self.gather = gather
 
     def reads(self, views: set[str]) -> set[Read]:
         return {("image", "cls"), ("text", "cls")}
@@ -48,13 +58,23 @@ class ImageTextContrastive(nn.Module):
 
     def _compare(self, image: Tensor, text: Tensor, scale: Tensor, rows: Tensor) -> Losses:
         """image, text (B, E), scale (), rows (B,) True at matched pairs."""
-        every = dist.gather_with_grad(torch.stack([image, text], dim=1))  # (G, 2, E)
-        target = (dist.rank() * len(image) + torch.arange(len(image), device=image.device))[rows]
+        every, first = self._columns(torch.stack([image, text], dim=1))  # (G, 2, E)
+        target = (first + torch.arange(len(image), device=image.device))[rows]
         to_text = scale * (image[rows] @ every[:, 1].T)  # (B', G)
         to_image = scale * (text[rows] @ every[:, 0].T)
         loss = (self._entropy(to_text, target) + self._entropy(to_image, target)) / 2
         hits = (to_text.argmax(1) == target).float() + (to_image.argmax(1) == target).float()
         return Losses({"itc": self.weight * loss}, {"itc_accuracy": hits.mean() / 2, "logit_scale": scale.detach()})
+
+    def _columns(self, own: Tensor) -> tuple[Tensor, int]:
+        """This rank's pairs (B, 2, E) -> all that they are compared with (G, 2, E), and where their own begin there."""
+        first = dist.rank() * len(own)
+        if self.gather == "global":
+            return dist.gather_with_grad(own), first
+        if self.gather == "none":
+            return own, 0
+        every = dist.gather(own)
+        return torch.cat([every[:first], own, every[first + len(own) :]]), first
 
     def forward(self, encoded: Encoded, step: int) -> Losses:
         return self.compare(*self.embed(encoded), batch=encoded.batch)

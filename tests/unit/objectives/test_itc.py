@@ -51,6 +51,17 @@ def test_without_a_flag_every_pair_matches() -> None:
     assert objective.counts({"text": torch.zeros(3, 3), "positive": torch.tensor([True, False, True])})["itc"] == 2
 
 
+@pytest.mark.parametrize("gather", ["local", "none"])
+def test_on_one_device_every_gather_is_the_same(gather: str) -> None:
+    image, text, scale = embedded()
+    image.requires_grad_()
+    found = []
+    for objective in (choose("objectives", "itc").build(), choose("objectives", "itc", gather=gather).build()):
+        loss = objective.compare(image, text, scale, batch={}).sums["itc"]
+        found.append((loss.item(), *torch.autograd.grad(loss, image)[0].flatten().tolist()))
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
 def test_accuracy_and_collapse() -> None:
     """Equal embeddings give exactly ln(batch) a row; perfect ones an accuracy of 1."""
     objective = choose("objectives", "itc").build()

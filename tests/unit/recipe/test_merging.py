@@ -124,7 +124,7 @@ class TestCommandLine:
             "optimizer.lr=abc",
             "streams.pairs.objectives.imt.ratio=3",
             "nonsense",
-            "name=a/b",
+            "name=../b",
             "include=debugg",
         ) == [
             "command line 'nonsense': should be key=value, as optimizer.lr=5e-4",
@@ -132,7 +132,7 @@ class TestCommandLine:
             "have: base, codes, debug, flava, single",
             "command line 'streams.txt=null': streams.txt: nothing to take out; have: image, pairs, pears",
             "command line 'stages.jont.steps=3': stages.jont: no such stage; did you mean 'joint'? have: codes, joint",
-            "command line 'name=a/b': name: should be a word for a folder, given 'a/b'",
+            "command line 'name=../b': name: should be a word for a folder, given '../b'",
             "command line 'streams.pears.batch_size=3': streams.pears.data: required, and not given",
             "command line 'streams.pears.batch_size=3': streams.pears.objectives: required, and not given",
             "command line 'optimizer.lr=abc': optimizer.lr: Input should be a valid number, "

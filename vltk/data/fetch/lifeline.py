@@ -11,13 +11,13 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def end_with(parent: int) -> None:
-    """From now on this process is killed when `parent`, which started it, ends; at once if it has ended already.
+def end_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """From now on this process gets signal `number` when `parent`, which started it, ends; it ends if that is over.
 
     Linux counts the thread that started it, not the whole process: start from a thread that stays.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+    if libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:
         os._exit(1)
