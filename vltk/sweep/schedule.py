@@ -77,7 +77,7 @@ class _Schedule:
         for slot, job in list(self.jobs.items()):
             code = job.poll()
             if code is None:
-                self.states[job.run.name] = training(job.run) if not job.run.is_trained() else "evaluating"
+                self.states[job.run.name] = self._at(job.run)
             else:
                 del self.jobs[slot]
                 self._ended(job, code)
@@ -92,6 +92,11 @@ class _Schedule:
 
     def _is_done(self, run: Run) -> bool:
         return run.is_trained() and not measure.lacking(self.plan.sweep, run)
+
+    def _at(self, run: Run) -> str:
+        if not run.is_trained():
+            return training(run)
+        return "evaluating" if measure.lacking(self.plan.sweep, run) else "writing its report"
 
     def _ended(self, job: Job, code: int) -> None:
         if job.stopped:
