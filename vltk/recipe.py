@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
         raise RecipeError(f"{sweep.origin}: sweep: this is a sweep, many runs of a recipe: vltk sweep {name}")
     if reader.unread:
         raise RecipeError(reader.problems)
-    return compose(path, tree, settings, reader.problems, context)
+    return replace(compose(path, tree, settings, reader.problems, context), overrides=tuple(overrides))
 
 
 def compose(
@@ -135,7 +135,7 @@ def compose(
     origins: dict[Loc, str] = {}
     for stage, own in layers.stages.items():
         origins |= {("stages", stage, *loc): child.origin for loc, child in own.walk()}
-    return Recipe(layers.name, path, stages, origins, layers.stages, tuple(overrides))
+    return Recipe(layers.name, path, stages, origins, layers.stages)
 
 
 def _validate(layers: Layers, context: Any) -> dict[str, Stage]:
