@@ -21,6 +21,7 @@ from vltk.parts import Choice, EachFrom, From
 from vltk.strict import Strict, short, suggest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -128,6 +129,7 @@ class Stage(Strict):
     steps: PositiveInt
     streams: Annotated[dict[str, Stream], Field(min_length=1)]
     optimizer: Optimizer = Optimizer()
+    average: Share | None = None  # decay of averaged weights, which then are evaluated and end the run
     precision: Literal["fp32", "bf16"] = "bf16"
     micro_batch: PositiveInt | None = None  # most samples per device and forward; accumulation follows
     evaluate: Evaluate = Evaluate()

@@ -195,7 +195,10 @@ def helper_spec(folder: RunFolder, helper: RunFolder) -> str:
 
 
 def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
-    """Weights by name and their step: of `@STEP`, else the finished weights, else the newest good checkpoint."""
+    """Weights by name and their step: of `@STEP`, else the finished weights, else the newest good checkpoint.
+
+    Of a checkpoint those that would end the run: the averaged ones, where it averages.
+    """
     from safetensors.torch import load_file
 
     from vltk import checkpoint
@@ -212,7 +215,8 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
             )
         path = found.path
     tensors, facts = checkpoint.load(path)
-    model = {name.removeprefix("model."): t for name, t in tensors["weights"].items() if name.startswith("model.")}
+    weights = tensors[facts.get("result", "weights")]
+    model = {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
     return model, int(facts["step"])
 
 

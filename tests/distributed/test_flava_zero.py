@@ -15,7 +15,7 @@ from vltk.parts import choose
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
 from vltk.train.engines.torch import Torch
-from vltk.train.optim import groups, learning_rate
+from vltk.train.optim import Group, groups, learning_rate
 from vltk.train.pretraining import Pretraining
 
 STREAMS = {"pairs": ["itc", "itm", "mmm"], "text": ["mlm"], "image": ["mim"]}
@@ -23,13 +23,13 @@ STEPS, BATCH = 20, 4
 OPTIONS = Optimizer(lr=2e-3, warmup=2, clip=0.5)
 
 
-def made() -> Pretraining:
+def made(average: float | None = None) -> Pretraining:
     provided = {"model": flava(), "codes": Cached()}
     parts = {
         stream: {name: choose("objectives", name).build(**provided) for name in names}
         for stream, names in STREAMS.items()
     }
-    return Pretraining(provided["model"], parts, provided["codes"].codes).train()
+    return Pretraining(provided["model"], parts, provided["codes"].codes, average).train()
 
 
 def micro_batches(step: int, stream: str) -> list[Mapping[str, Tensor]]:
@@ -45,16 +45,17 @@ def losses(name: str) -> list[dict[str, float]]:
     """The losses of all steps and their gradient norms."""
     pretraining = made()
     reached = {stream: pretraining.reached(stream, batch(2, (12, 7), [1, 0])) for stream in STREAMS}
-    found = groups(pretraining, reached)
-    engine: Any
-    if name == "torch":
-        engine = Torch(pretraining, found, OPTIONS, "fp32")
-    else:
-        from vltk.train.engines.deepspeed import DeepSpeed
-
-        zero = {"stage": int(name[-1]), "stage3_param_persistence_threshold": 100}
-        engine = DeepSpeed(pretraining, found, OPTIONS, "fp32", {"zero_optimization": zero})
+    engine = engine_of(name, pretraining, groups(pretraining, reached))
     return [one_step(engine, pretraining, step) for step in range(STEPS)]
+
+
+def engine_of(name: str, pretraining: Pretraining, found: list[Group]) -> Any:
+    if name == "torch":
+        return Torch(pretraining, found, OPTIONS, "fp32")
+    from vltk.train.engines.deepspeed import DeepSpeed
+
+    zero = {"stage": int(name[-1]), "stage3_param_persistence_threshold": 100}
+    return DeepSpeed(pretraining, found, OPTIONS, "fp32", {"zero_optimization": zero})
 
 
 def one_step(engine: Any, pretraining: Pretraining, step: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ from vltk.train.accumulate import Record, run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import Recorder
-from vltk.train.setup import Setup
+from vltk.train.setup import Setup, state_of
 from vltk.train.signals import Signals, Stopped
 from vltk.train.together import on_main
 from vltk.train.weights import keep_best, write_final
@@ -47,6 +47,7 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
             _check_losses(setup, record, step, stream)
             norm = engine.step(lr, stream)
             _check_norm(setup, norm, step, stream)
+            setup.pretraining.after_step(engine, step)
             done = step + 1
             recorder.add(stream, record, stage.streams[stream].batch_size, norm)
             stop = signals.asked()
@@ -88,8 +89,8 @@ def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
 
 
 def _save(setup: Setup, recorder: Recorder, done: int) -> None:
-    state = setup.engine.state()
-    facts = {"step": done, "seconds": recorder.seconds, "best": setup.best}
+    state = state_of(setup)
+    facts = {"step": done, "seconds": recorder.seconds, "best": setup.best, "result": setup.pretraining.result}
     on_main(lambda: _write(setup, done, state, facts))
 
 

@@ -12,14 +12,25 @@ from vltk.errors import RecipeError
 from vltk.models.encoded import Codebook, Encoded
 from vltk.models.passes import Plan
 from vltk.objectives._contract import Joining, Losses, Objective, Views
+from vltk.train.momentum import Replica, averaging
 
 Embedded = dict[str, tuple[Tensor, ...]]
 
 
 class Pretraining(nn.Module):
-    """`model` and, stream by stream, its objectives. The frozen codebook stays outside: no part of a checkpoint."""
+    """`model` and, stream by stream, its objectives. The frozen codebook stays outside: no part of a checkpoint.
 
-    def __init__(self, model: nn.Module, objectives: dict[str, dict[str, Any]], codes: Codebook | None = None) -> None:
+    replicas: by the name that they have in a checkpoint, the copies that follow the trained weights, outside as well;
+    average: the decay of averaged weights, if there are to be any.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objectives: dict[str, dict[str, Any]],
+        codes: Codebook | None = None,
+        average: float | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.objectives = nn.ModuleDict({stream: nn.ModuleDict(parts) for stream, parts in objectives.items()})
@@ -27,6 +38,9 @@ class Pretraining(nn.Module):
         self.plans = {stream: self._plan(stream, self.of(stream)) for stream in objectives}
         self._embedding_plans = {stream: self._plan(stream, self.joining(stream)) for stream in objectives}
         self._frozen = {"codes": codes}  # a plain dict: not a submodule
+        self.replicas: dict[str, Replica] = {}
+        if average is not None:
+            self.replicas["average"] = Replica({"model": model}, averaging(average))
 
     def of(self, stream: str) -> dict[str, Objective]:
         """The objectives of a stream, by name."""
@@ -59,6 +73,26 @@ class Pretraining(nn.Module):
                 found.sums |= losses.sums
                 found.metrics |= losses.metrics
         return found, embedded
+
+    def after_step(self, engine: Any, step: int | None) -> None:
+        """Lets every replica follow what `step` has trained; None: makes them equal to it. All ranks take part."""
+        if not self.replicas:
+            return
+        names = frozenset[str]().union(*(replica.names for replica in self.replicas.values()))
+        for block in engine.whole(names):
+            for replica in self.replicas.values():
+                replica.follow(block, step)
+
+    @property
+    def result(self) -> str:
+        """The kind of tensors in a checkpoint that are evaluated and end the run: `weights`, or a replica's."""
+        return "average" if "average" in self.replicas else "weights"
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model with the weights of `result`."""
+        replica = self.replicas.get(self.result)
+        return self.model if replica is None else replica.module.get_submodule("model")
 
     def _plan(self, stream: str, parts: Mapping[str, Objective]) -> Plan:
         return Plan.of(read for part in parts.values() for read in part.reads(set(self.views[stream])))

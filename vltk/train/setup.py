@@ -45,7 +45,7 @@ class Setup:
 
     def trained(self, step: int) -> Trained:
         """The model as it stands, for evaluators."""
-        model = self.pretraining.model
+        model = self.pretraining.evaluated
         return Trained(model, self.tokenizer, self.stage.image, self.stage, self.folder.name, step, self.helpers)
 
 
@@ -72,8 +72,10 @@ def build(
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
+    for replica in pretraining.replicas.values():
+        replica.to(engine.device)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
-    first, facts = _resume(engine, stage, folder, mixture)
+    first, facts = _resume(pretraining, engine, stage, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
     return Setup(
         name=name,
@@ -111,7 +113,8 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
         stream: {name: choice.build(**provided) for name, choice in options.objectives.items()}
         for stream, options in stage.streams.items()
     }
-    return Pretraining(model, objectives, helpers["codes"].codes if "codes" in helpers else None)
+    frozen = helpers["codes"].codes if "codes" in helpers else None
+    return Pretraining(model, objectives, frozen, stage.average)
 
 
 def _streams(
@@ -174,15 +177,21 @@ def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -
     return DeepSpeed(pretraining, groups, stage.optimizer, stage.precision, stage.deepspeed)
 
 
-def _resume(engine: Any, stage: Stage, folder: RunFolder, mixture: Mixture) -> tuple[int, dict[str, Any]]:
+def _resume(
+    pretraining: Pretraining, engine: Any, stage: Stage, folder: RunFolder, mixture: Mixture
+) -> tuple[int, dict[str, Any]]:
     """The step to go on from (0: the start) and what the checkpoint says."""
     found = checkpoint.newest_good(folder.checkpoints)
     first, facts = 0, dict[str, Any]()
-    if found is not None:
+    if found is None:
+        pretraining.after_step(engine, None)
+    else:
         for damaged in found.damaged:
             warn(f"{damaged}; taking the older checkpoint of step {found.step}")
         tensors, facts = checkpoint.load(found.path)
         engine.load(tensors)
+        for kind, replica in pretraining.replicas.items():
+            replica.load(tensors.get(kind, {}), kind)
         first = int(facts["step"])
         say(f"going on from step {first} ({found.path})")
     on_main(lambda: _forget(folder, stage, first, mixture))
@@ -200,7 +209,15 @@ def _forget(folder: RunFolder, stage: Stage, first: int, mixture: Mixture) -> No
     JsonLines(folder.path / "bad_samples.jsonl").keep(lambda row: row["step"] < mixture.count(row["stream"], first))
 
 
+def state_of(setup: Setup) -> dict[str, dict[str, torch.Tensor]]:
+    """All that a checkpoint holds, filled on rank 0 only; every rank must call it."""
+    replicas = {kind: replica.state() for kind, replica in setup.pretraining.replicas.items()}
+    state: dict[str, dict[str, torch.Tensor]] = setup.engine.state()
+    return state | replicas
+
+
 def model_weights(setup: Setup) -> dict[str, torch.Tensor]:
-    """The model's full weights by name, fp32 on the CPU; filled on rank 0 only, but every rank must call it."""
-    weights = setup.engine.state()["weights"]
+    """The full weights that end the run by name, fp32 on the CPU; filled on rank 0 only, but all ranks must call it."""
+    replica = setup.pretraining.replicas.get(setup.pretraining.result)
+    weights = setup.engine.state()["weights"] if replica is None else replica.state()
     return {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}

@@ -28,7 +28,7 @@ def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
         raise VltkError(f"evaluate.best: task {task} has no metric '{metric}'; have: {have}")
     if best.improves(metric, value, setup.best.get("value")):
         setup.best = {"value": value, "step": step}
-        state = setup.pretraining.model.state_dict()
+        state = setup.pretraining.evaluated.state_dict()
         write({name: t.detach().float().cpu() for name, t in state.items()}, best.path_of(setup.folder.path, step))
 
 

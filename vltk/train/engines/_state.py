@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from vltk.train.optim import MOMENTS, Group
 
 State = dict[str, dict[str, Tensor]]  # "weights", "exp_avg", "exp_avg_sq", "steps" -> parameter name -> tensor
 
-BUCKET = 2**25  # gradients in one all-reduce: 128 MiB of fp32
+BUCKET = 2**25  # numbers in one all-reduce or gather: 128 MiB of fp32
 
 
 def empty_state() -> State:
@@ -41,6 +41,22 @@ def weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, buffer) for name, buffer in module.named_buffers() if name in saved)
 
 
+def blocks(module: nn.Module, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+    """The parameters and persistent buffers of these names, in the module's order, some at a time."""
+    block: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in weights(module):
+        if name not in names:
+            continue
+        block[name] = tensor
+        size += whole_shape(tensor).numel()
+        if size >= BUCKET:
+            yield block
+            block, size = {}, 0
+    if block:
+        yield block
+
+
 def agree(module: nn.Module) -> None:
     """Gives every rank the main process's weights."""
     if dist.world() == 1:
@@ -59,10 +75,10 @@ def check(state: State, module: nn.Module, groups: Sequence[Group]) -> dict[str,
     if dist.is_main():
         want = {name: whole_shape(tensor) for name, tensor in weights(module)}
         optimised = {name: want[name] for group in groups for name in group.parameters}
-        problems = _differences("weights", state["weights"], want)
+        problems = differences("weights", state["weights"], want)
         for moment in MOMENTS:
             stepped = {name: shape for name, shape in optimised.items() if name in state["steps"]}
-            problems += _differences(moment, state[moment], stepped)
+            problems += differences(moment, state[moment], stepped)
         steps = {name: float(state["steps"].get(name, 0)) for name in optimised}
     problems, steps = from_main((problems, steps))
     if problems:
@@ -120,7 +136,7 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _differences(kind: str, have: dict[str, Tensor], want: dict[str, torch.Size]) -> list[str]:
+def differences(kind: str, have: dict[str, Tensor], want: dict[str, torch.Size]) -> list[str]:
     """What is missing, unknown, or of another shape."""
     lines = [f"{kind}: missing {name} {tuple(want[name])}" for name in want if name not in have]
     lines += [f"{kind}: unknown {name} {tuple(tensor.shape)}" for name, tensor in have.items() if name not in want]

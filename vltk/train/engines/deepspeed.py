@@ -8,7 +8,7 @@ parameter that gets no new one, gradients are cleared after each step, so that n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from vltk.recipe import Optimizer
 from vltk.train.engines._deepspeed import deepspeed, deepspeed_utils, join, settings, stage, tamed
 from vltk.train.engines._state import (
     State,
+    blocks,
     check,
     empty_state,
     keep,
@@ -121,6 +122,12 @@ class DeepSpeed:
                 yield
             finally:
                 offload.setup_zero_stage3_hooks()
+
+    def whole(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+        """The full tensors of these names, a block at a time, to be read before the next; every rank reads them all."""
+        for block in blocks(self.module, names):
+            with self._whole(list(block.values())):
+                yield block
 
     def _step_whole(self, active: list[nn.Parameter]) -> float:
         """Stage 0: DeepSpeed would clip by the norm, but neither return it nor look whether it is finite."""

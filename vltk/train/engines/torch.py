@@ -6,7 +6,7 @@ Not DistributedDataParallel, which trips on towers that are idle in a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from vltk.recipe import Optimizer
 from vltk.train.engines._state import (
     State,
     agree,
+    blocks,
     check,
     empty_state,
     keep,
@@ -91,6 +92,10 @@ class Torch:
     def gathered(self) -> AbstractContextManager[None]:
         """Inside, the module holds its full weights on each rank; here it always does."""
         return nullcontext()
+
+    def whole(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+        """The full tensors of these names, a block at a time, to be read before the next; every rank reads them all."""
+        yield from blocks(self.module, names)
 
     def _optimised(self) -> list[tuple[str, nn.Parameter]]:
         return [item for group in self._groups for item in group.parameters.items()]
