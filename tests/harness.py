@@ -27,6 +27,7 @@ ROOT = Path(vltk.__file__).parent.parent
 SIZES = {"train": 24, "dev": 12, "test": 12, "heldout": 12, "images": 24, "text": 24}
 RECIPES = sorted(set(available()) - {"debug"})
 PAIRED = {"itc", "itm", "mmm"}
+DISTINCT = {"dino"}  # refuse data with fewer samples than a batch
 DEBUG = "include=debug.yaml"
 TOY = """\
 name: toy
@@ -46,9 +47,16 @@ def make_data(root: Path) -> None:
     shapes.generate(root, sizes=SIZES)
     words = (root / "shapes" / "vocab.txt").read_text(encoding="utf-8").splitlines()
     for recipe in map(glance, RECIPES):
+        least = {
+            data: stream.batch_size
+            for stage in recipe.stages.values()
+            for stream in stage.streams.values()
+            for data in stream.data
+            if DISTINCT & set(stream.objectives)
+        }
         for name, part in kinds(recipe).items():
             if not (root / name / "manifest.json").exists():
-                write_dataset(root / name, scenes(part), {"kind": "stand-in"})
+                write_dataset(root / name, scenes(part, least.get(name, 0)), {"kind": "stand-in"})
         for name, stage in recipe.stages.items():
             if stage.tokenizer and not (root / stage.tokenizer.vocab).exists():
                 write_vocabulary(
@@ -78,8 +86,10 @@ def kinds(recipe: Recipe) -> dict[str, str]:
     return found
 
 
-def scenes(part: str) -> Iterator[Record]:
-    return islice(shapes.records(0, part, SIZES[part]), SIZES[part])
+def scenes(part: str, least: int = 0) -> Iterator[Record]:
+    """As many as a stand-in has, or `least`."""
+    count = max(SIZES[part], least)
+    return islice(shapes.records(0, part, count), count)
 
 
 def call(*arguments: str) -> int:

@@ -76,6 +76,7 @@ class Optimizer(Strict):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # FLAVA gives none; those of the TorchMultimodal example
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.1  # FLAVA section 4.3
+    final_weight_decay: NonNegativeFloat | None = None  # where it ends, as half a cosine; null: it stays
     warmup: NonNegativeInt = 0  # steps
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_lr: NonNegativeFloat = 0.0

@@ -20,10 +20,10 @@ def averages(name: str) -> dict[str, list[float]]:
     pretraining = made(average=0.9)
     reached = {stream: pretraining.reached(stream, batch(2, (12, 7), [1, 0])) for stream in STREAMS}
     engine = engine_of(name, pretraining, groups(pretraining, reached))
-    pretraining.after_step(engine, None)
+    pretraining.follow(engine)
     for step in range(STEPS):
         one_step(engine, pretraining, step)
-        pretraining.after_step(engine, step)
+        pretraining.follow(engine, step)
     replica = pretraining.replicas["average"]
     total = torch.stack([p.double().abs().sum() for p in replica.module.parameters()]).sum()
     assert torch.allclose(dist.sum_over_ranks(total), dist.world() * total)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vltk.models.layers import Rows
-from vltk.models.passes import FUSED_PASSES, IMAGE_PASSES, TEXT_PASSES, Plan
+from vltk.models.passes import CROP_PASSES, FUSED_PASSES, IMAGE_PASSES, TEXT_PASSES, Plan
 from vltk.models.tokens import Text, Tokens
 
 Codebook = Callable[[Tensor], Tensor]
@@ -26,6 +26,7 @@ class Encoded:
         self.model, self.batch, self._codebook = model, batch, codes
         self._tokens: dict[str, Tokens] = {}
         self._run_images(plan)
+        self._run_crops(plan)
         self._run_texts(plan)
         self._run_fused(plan)
 
@@ -57,6 +58,13 @@ class Encoded:
         masks = [self.batch["image_masked_at"] if name == "image_masked" else None for name in names]
         reads = [self._image_rows(plan.rows[name]) for name in names]
         self._tokens |= zip(names, self.model.encode_images(self.batch["image"], masks, reads), strict=True)
+
+    def _run_crops(self, plan: Plan) -> None:
+        """(B, n, 3, S, S): n images of each sample, whose tokens (B * n, ...) lie behind one another."""
+        for name in plan.among(CROP_PASSES):
+            images = self.batch[name].flatten(0, 1)
+            rows = None if "all" in plan.rows[name] else Rows.first(images)
+            (self._tokens[name],) = self.model.encode_images(images, [None], [rows])
 
     def _run_texts(self, plan: Plan) -> None:
         names = plan.among(TEXT_PASSES)

@@ -105,32 +105,55 @@ class QuickGelu(nn.Module):
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGelu}
 
 
+class DropPath(nn.Dropout):
+    """Leaves a branch out of whole samples with probability p (stochastic depth, arXiv 1603.09382)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D), zero or divided by 1 - p."""
+        return x * F.dropout(x.new_ones(len(x), 1, 1), self.p, self.training)
+
+
 class Block(nn.Module):
     """x += attention(norm(x)); x += mlp(norm(x))."""
 
-    def __init__(self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, eps=eps)
         self.attention = Attention(width, heads)
         self.mlp_norm = nn.LayerNorm(width, eps=eps)
         self.mlp = nn.Sequential(nn.Linear(width, mlp), ACTIVATIONS[activation](), nn.Linear(mlp, width))
         self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D), or (B, R, D) at `rows`."""
         attended = self.attention(self.attention_norm(x), mask, rows)
-        x = (x if rows is None else rows.take(x)) + self.dropout(attended)
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = (x if rows is None else rows.take(x)) + self.drop_path(self.dropout(attended))
+        return x + self.drop_path(self.dropout(self.mlp(self.mlp_norm(x))))
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and the final norm, which the caller applies where the normalised states are read."""
+    """A stack of blocks and the final norm, which the caller applies where the normalised states are read.
+
+    drop_path: how probably a branch of the last block is left out of a sample; even steps to there from 0 in the first.
+    """
 
     def __init__(
-        self, width: int, depth: int, heads: int, mlp: int, eps: float, activation: str = "gelu", dropout: float = 0.0
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp: int,
+        eps: float,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout) for _ in range(depth))
+        rates = [drop_path * number / max(1, depth - 1) for number in range(depth)]
+        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout, rate) for rate in rates)
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, reads: list[Rows | None]) -> list[Tensor]:

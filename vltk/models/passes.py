@@ -1,7 +1,8 @@
 """The passes of a step, planned from what the objectives read before anything runs (design section 4.6).
 
 A read is (pass, rows): `("image", "cls")`, `("image_masked", "masked")`, `("fused_masked", "text_masked")`.
-Clean and masked inputs of one encoder share one batch; a last block runs only at rows that are read; an encoder that
+Clean and masked inputs of one encoder share one batch; crops, several images a sample and of another size, have their
+own; a last block runs only at rows that are read; an encoder that
 nobody reads does not run. The plan depends on the stream alone, never on the content of a batch.
 """
 
@@ -11,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 IMAGE_PASSES = ("image", "image_masked")
+CROP_PASSES = ("crops", "local_crops")
 TEXT_PASSES = ("text", "text_masked")
 FUSED_PASSES = {"fused": ("image", "text"), "fused_masked": ("image_masked", "text_masked")}
 ROWS = {
     **{name: {"cls", "masked", "all"} for name in (*IMAGE_PASSES, *TEXT_PASSES)},
     **{name: {"cls", "image_masked", "text_masked", "all"} for name in FUSED_PASSES},
+    **{name: {"cls", "all"} for name in CROP_PASSES},
 }
 Read = tuple[str, str]
 

@@ -8,7 +8,7 @@ split of a global batch gives one loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,10 +25,26 @@ Views = dict[str, dict[str, Any]]
 
 @dataclass
 class Losses:
-    """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches."""
+    """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches.
+
+    kept: what `after_step` wants of each micro-batch, without gradient.
+    """
 
     sums: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """The share of its own weights that a teacher keeps in a step: `start` to `final` as half a cosine over `steps`."""
+
+    start: float
+    final: float
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        return self.final + (self.start - self.final) * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 class Objective(Protocol):
@@ -54,6 +70,40 @@ class Joining(Objective, Protocol):
 
     def compare(self, *embedded: Tensor, batch: Batch) -> Losses:
         """The losses of the samples of this rank against those of all ranks."""
+
+
+class Taught(Objective, Protocol):
+    """An objective with a teacher: a replica of the model, and of the objective itself with its heads, that follows.
+
+    All taught objectives of a stage share one, so their `momentum` and `ends_with_teacher` (whether its weights are the
+    ones that are evaluated and end the run) are equal. The call takes what `teach` gave as a third argument.
+    """
+
+    momentum: Momentum
+    ends_with_teacher: bool
+
+    def teacher_reads(self, views: set[str]) -> set[Read]:
+        """The rows read of each pass of the teacher."""
+
+    def teach(self, encoded: Encoded) -> Any:
+        """Asked of the replica, without gradient: what the student is to learn of this micro-batch."""
+
+
+class Extras(Objective, Protocol):
+    """What an objective may have besides, each for itself.
+
+    starts: by name, parameters of its own that are left alone, decay and moments included, before a step (0-based);
+    distinct: a step of it should hold no sample twice, so its data must not be smaller than the batch.
+    """
+
+    starts: dict[str, int]
+    distinct: bool
+
+    def after_step(self, kept: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        """Writes buffers, the same on every rank, from what was kept of this rank's micro-batches; figures to log."""
+
+    def complaint(self, metrics: Mapping[str, float]) -> str | None:
+        """What is wrong, where figures of the log are those of a training that has failed."""
 
 
 def image_views(grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None) -> Views:

@@ -24,19 +24,27 @@ Batch = Mapping[str, Tensor]
 
 @dataclass
 class Record:
-    """Mean losses of this rank's share of the step (summed over ranks they are the step's), and figures to log."""
+    """Mean losses of this rank's share of the step (summed over ranks they are the step's), figures to log, and what
+    objectives keep of each micro-batch for the end of the step."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    kept: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def add(self, losses: Losses, totals: dict[str, Tensor]) -> Tensor:
         """Books the losses of a micro-batch; returns their sum, ready for backward."""
         means = {name: total / totals[name] for name, total in losses.sums.items()}
         for name, mean in means.items():
             self.losses[name] = self.losses.get(name, torch.zeros_like(mean)) + mean.detach()
-        for name, value in losses.metrics.items():
-            self.metrics.setdefault(name, []).append(value)
+        self.note(losses.metrics)
+        for name, value in losses.kept.items():
+            self.kept.setdefault(name, []).append(value)
         return sum(means.values(), start=torch.zeros((), device=dist.device()))
+
+    def note(self, metrics: Mapping[str, Tensor]) -> None:
+        """Books figures to log."""
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
 
 
 def run_step(

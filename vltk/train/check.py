@@ -15,11 +15,11 @@ from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import load_tokenizer
 from vltk.errors import Missing, RecipeError, VltkError
-from vltk.parts import Choice
+from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, mismatches, part_of, split_step
 from vltk.train.codes import NO_CROPS, VIEW
-from vltk.train.pretraining import merged_views
+from vltk.train.pretraining import leading, merged_views, taught
 from vltk.train.rehearsal import Rehearsal, longest
 from vltk.train.sources import own_stage, source
 
@@ -118,7 +118,7 @@ class _Check:
         parts, unknown = dict[str, Any](), len(known) < len(helpers)
         for objective, choice in options.objectives.items():
             try:
-                parts[objective] = self.rehearsal.build(choice, model=model, **known)
+                parts[objective] = self.rehearsal.build(choice, model=model, steps=stage.steps, **known)
             except Exception as error:
                 if not unknown:
                     yield (*here, "objectives", objective), _worded(error, stage)
@@ -127,6 +127,7 @@ class _Check:
         data = _on_disk(list(options.data))
         try:
             views = merged_views(name, parts)
+            leading({name: taught(parts)}, stage.average)
             stream = self.rehearsal.stream(name, stage, views)
             if data:
                 DataStream(data, views, batch_size=options.batch_size, world=_devices(), image=stage.image, name=name)
@@ -139,6 +140,7 @@ class _Check:
             return
         if VIEW in views and stage.loader.codes == "make" and stage.image.crops is None:
             yield ("loader", "codes"), f"make given, but image.crops is not set: {NO_CROPS}"
+        yield from _too_few(stage, name, parts, data)
         too_long = list(_lengths(stage, name, stream, model))
         yield from too_long
         if rehearsed and not too_long:
@@ -199,6 +201,16 @@ def _lengths(stage: Stage, name: str, stream: DataStream, model: Any) -> Iterato
         yield (*keys, "max_length"), f"{given} given, but model.text.max_length is {room}"
 
 
+def _too_few(stage: Stage, name: str, parts: dict[str, Any], data: list[Dataset]) -> Iterator[Problem]:
+    """Fewer samples than a batch, where an objective wants each sample of a step once. Absent data may be any."""
+    options, have = stage.streams[name], sum(map(len, data))
+    sets = ", ".join(options.data)
+    wants = [objective for objective, part in parts.items() if getattr(part, "distinct", False)]
+    if wants and len(data) == len(options.data) and have < options.batch_size:
+        text = f"{options.batch_size} given, but {wants[0]} takes no sample twice in a step, and {sets} has {have}"
+        yield ("streams", name, "batch_size"), text
+
+
 def _on_disk(names: list[str]) -> list[Dataset]:
     """The data sets that are there. Raises VltkError where one is damaged, which is no mistake of the recipe."""
     found = []
@@ -225,6 +237,8 @@ def _best(stage: Stage) -> Iterator[Problem]:
 
 def _worded(error: Exception, stage: Stage) -> str:
     """Why an objective cannot be built."""
+    if isinstance(error, Unfit):
+        return str(error)
     if isinstance(error, VltkError):
         return f"{error}; what is not the model itself comes from `frozen`"
     return f"does not go with {_described(stage.model)}: {type(error).__name__}: {error}"

@@ -15,7 +15,8 @@ from vltk.log import JsonLines, Monitor, say
 from vltk.run import Trained
 from vltk.train import best
 from vltk.train.accumulate import Record, run_step
-from vltk.train.optim import learning_rate
+from vltk.train.health import Health
+from vltk.train.optim import learning_rate, weight_decay
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import Recorder
 from vltk.train.setup import Setup, state_of
@@ -37,6 +38,7 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
     """
     stage, engine = setup.stage, setup.engine
     recorder, metrics = Recorder(setup.seconds), JsonLines(setup.folder.path / "metrics.jsonl")
+    health = Health(setup.name, setup.pretraining)
     with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor:
         if setup.first:
             _evaluate(setup, evaluator, setup.first)
@@ -45,15 +47,15 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
             inputs = [on_device(batch.tensors, engine.device) for batch in batches]
             record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
             _check_losses(setup, record, step, stream)
-            norm = engine.step(lr, stream)
+            norm = engine.step(lr, stream, step, weight_decay(stage.optimizer, step, stage.steps))
             _check_norm(setup, norm, step, stream)
-            setup.pretraining.after_step(engine, step)
+            record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
             done = step + 1
             recorder.add(stream, record, stage.streams[stream].batch_size, norm)
             stop = signals.asked()
             save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
             if save or done % stage.log_every == 0:
-                _log(setup, recorder, metrics, monitor, done, lr)
+                _log(setup, recorder, metrics, monitor, health, done, lr)
             if save:
                 _save(setup, recorder, done)
             if stop:
@@ -66,11 +68,14 @@ def _due(every: int | None, done: int, steps: int) -> bool:
     return done == steps or bool(every and done % every == 0)
 
 
-def _log(setup: Setup, recorder: Recorder, metrics: JsonLines, monitor: Monitor, done: int, lr: float) -> None:
+def _log(
+    setup: Setup, recorder: Recorder, metrics: JsonLines, monitor: Monitor, health: Health, done: int, lr: float
+) -> None:
     pace = (recorder.seconds - recorder.before) / (done - setup.first)
     for row in recorder.rows(done, lr, setup.loader.wait_seconds):
         if dist.is_main():
             metrics.write(row)
+            health.look(row)
             monitor.show(row, pace * (setup.stage.steps - done))
 
 

@@ -25,30 +25,38 @@ _NO_DECAY = re.compile(r"(^|[._])(cls|mask|distillation)(_token)?$|(^|[._])(posi
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters, by qualified name, that the same `streams` reach and that share weight decay or its absence."""
+    """Parameters, by qualified name, that the same `streams` reach from the same step on and that share weight decay or
+    its absence."""
 
     name: str
     decay: bool
     streams: frozenset[str]
     parameters: dict[str, nn.Parameter]
+    start: int = 0
+
+    def takes_part(self, stream: str, step: int) -> bool:
+        """Whether a step of that stream trains them."""
+        return stream in self.streams and step >= self.start
 
 
-def groups(module: nn.Module, reached: Mapping[str, set[str]]) -> list[Group]:
-    """Groups in the order of the module's parameters; `reached`: by stream, the names of the parameters it trains.
+def groups(module: nn.Module, reached: Mapping[str, set[str]], starts: Mapping[str, int] | None = None) -> list[Group]:
+    """Groups in the order of the module's parameters; `reached`: by stream, the names of the parameters it trains;
+    `starts`: the first step of those that are left alone before it.
 
     Parameters that no stream reaches are frozen. Raises ValueError where `reached` names what the module lacks.
     """
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if unknown := set().union(*reached.values()) - {name for name, _ in module.named_parameters()}:
         raise ValueError(f"no parameters of the module: {', '.join(sorted(unknown))}")
-    found: dict[tuple[frozenset[str], bool], dict[str, nn.Parameter]] = {}
+    starts = starts or {}
+    found: dict[tuple[frozenset[str], bool, int], dict[str, nn.Parameter]] = {}
     for name, parameter in parameters.items():
         streams = frozenset(stream for stream, names in reached.items() if name in names)
         if streams:
-            found.setdefault((streams, decays(name, parameter)), {})[name] = parameter
+            found.setdefault((streams, decays(name, parameter), starts.get(name, 0)), {})[name] = parameter
         else:
             parameter.requires_grad_(False)
-    return [Group(_title(streams, decay), decay, streams, named) for (streams, decay), named in found.items()]
+    return [Group(_title(*shared), shared[1], shared[0], named, shared[2]) for shared, named in found.items()]
 
 
 def decays(name: str, parameter: Tensor) -> bool:
@@ -65,6 +73,14 @@ def learning_rate(options: Optimizer, step: int, steps: int) -> float:
     return options.final_lr + (options.lr - options.final_lr) * left
 
 
+def weight_decay(options: Optimizer, step: int, steps: int) -> float:
+    """The decay of 0-based `step` of `steps`: from `weight_decay` to `final_weight_decay` as half a cosine (DINO's)."""
+    if options.final_weight_decay is None:
+        return options.weight_decay
+    left = (1 + math.cos(math.pi * step / steps)) / 2
+    return options.final_weight_decay + (options.weight_decay - options.final_weight_decay) * left
+
+
 class TowerAdamW(torch.optim.AdamW):
     """Fused AdamW with one parameter group a `Group`; groups flagged `idle` are dropped from `step` and put back.
 
@@ -78,18 +94,21 @@ class TowerAdamW(torch.optim.AdamW):
                 "params": list(group.parameters.values()),
                 "weight_decay": options.weight_decay if group.decay else 0.0,
                 "name": group.name,
-                "streams": group.streams,
+                "decay": group.decay,
+                "takes_part": group.takes_part,
                 "idle": False,
             }
             for group in towers
         ]
         super().__init__(described, lr=options.lr, betas=options.betas, eps=options.eps, fused=True)
 
-    def activate(self, stream: str, lr: float) -> None:
-        """The next step is for `stream`, at rate `lr`: all groups that it does not reach are idle."""
+    def activate(self, stream: str, lr: float, step: int = 0, weight_decay: float | None = None) -> None:
+        """The next step, number `step`, is for `stream`, at these rates: all groups that it does not train are idle."""
         for group in self.param_groups:
             group["lr"] = lr
-            group["idle"] = stream not in group["streams"]
+            group["idle"] = not group["takes_part"](stream, step)
+            if weight_decay is not None and group["decay"]:
+                group["weight_decay"] = weight_decay
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One AdamW step of the groups that are not idle."""
@@ -118,5 +137,6 @@ def clip_(parameters: Sequence[nn.Parameter], limit: float | None) -> float:
     return norm
 
 
-def _title(streams: frozenset[str], decay: bool) -> str:
-    return f"{'+'.join(sorted(streams))} ({'decay' if decay else 'no decay'})"
+def _title(streams: frozenset[str], decay: bool, start: int) -> str:
+    late = f", from step {start}" if start else ""
+    return f"{'+'.join(sorted(streams))} ({'decay' if decay else 'no decay'}{late})"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vltk.errors import RecipeError
 from vltk.models.encoded import Codebook, Encoded
 from vltk.models.passes import Plan
-from vltk.objectives._contract import Joining, Losses, Objective, Views
+from vltk.objectives._contract import Joining, Losses, Objective, Taught, Views
 from vltk.train.momentum import Replica, averaging
 
 Embedded = dict[str, tuple[Tensor, ...]]
@@ -21,7 +21,8 @@ class Pretraining(nn.Module):
     """`model` and, stream by stream, its objectives. The frozen codebook stays outside: no part of a checkpoint.
 
     replicas: by the name that they have in a checkpoint, the copies that follow the trained weights, outside as well;
-    average: the decay of averaged weights, if there are to be any.
+    average: the decay of averaged weights, if there are to be any. result: the kind of tensors in a checkpoint that are
+    evaluated and end the run, `weights` or those of a replica.
     """
 
     def __init__(
@@ -36,11 +37,22 @@ class Pretraining(nn.Module):
         self.objectives = nn.ModuleDict({stream: nn.ModuleDict(parts) for stream, parts in objectives.items()})
         self.views = {stream: merged_views(stream, parts) for stream, parts in objectives.items()}
         self.plans = {stream: self._plan(stream, self.of(stream)) for stream in objectives}
+        self.starts = first_steps(objectives)
         self._embedding_plans = {stream: self._plan(stream, self.joining(stream)) for stream in objectives}
         self._frozen = {"codes": codes}  # a plain dict: not a submodule
         self.replicas: dict[str, Replica] = {}
+        self._taught = {stream: taught(parts) for stream, parts in objectives.items()}
+        self._teacher_plans = {
+            stream: Plan.of(read for part in parts.values() for read in part.teacher_reads(set(self.views[stream])))
+            for stream, parts in self._taught.items()
+        }
+        lead = leading(self._taught, average)
+        if lead is not None:
+            copied = nn.ModuleDict({stream: nn.ModuleDict(dict(parts)) for stream, parts in self._taught.items()})  # type: ignore[arg-type]
+            self.replicas["teacher"] = Replica({"model": model, "objectives": copied}, lead.momentum)
         if average is not None:
             self.replicas["average"] = Replica({"model": model}, averaging(average))
+        self.result = "teacher" if lead and lead.ends_with_teacher else "average" if average else "weights"
 
     def of(self, stream: str) -> dict[str, Objective]:
         """The objectives of a stream, by name."""
@@ -64,29 +76,48 @@ class Pretraining(nn.Module):
         """
         plan = self._embedding_plans[stream] if embed_only and not self._draws_noise() else self.plans[stream]
         encoded = Encoded(self.model, batch, plan, self._frozen["codes"])
+        lessons = {} if embed_only else self._lessons(stream, batch)
         found, embedded = Losses({}), cast(Embedded, {})
         for name, part in self.of(stream).items():
             if (embed_only or skip_joining) and hasattr(part, "compare"):
                 embedded[name] = cast(Joining, part).embed(encoded)
             elif not embed_only:
-                losses = part(encoded, step)
+                losses = part(encoded, step, *lessons.get(name, ()))
                 found.sums |= losses.sums
                 found.metrics |= losses.metrics
+                found.kept |= losses.kept
         return found, embedded
 
-    def after_step(self, engine: Any, step: int | None) -> None:
-        """Lets every replica follow what `step` has trained; None: makes them equal to it. All ranks take part."""
+    @torch.no_grad()
+    def _lessons(self, stream: str, batch: Mapping[str, Tensor]) -> dict[str, tuple[Any]]:
+        """By objective, what its teacher says of a micro-batch."""
+        if not self._taught[stream]:
+            return {}
+        teacher = self.replicas["teacher"].module
+        encoded = Encoded(teacher.get_submodule("model"), batch, self._teacher_plans[stream])
+        parts = {name: teacher.get_submodule(f"objectives.{stream}.{name}") for name in self._taught[stream]}
+        return {name: (cast(Taught, part).teach(encoded),) for name, part in parts.items()}
+
+    def after_step(self, engine: Any, stream: str, step: int, kept: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+        """What follows the optimizer's step: objectives write their buffers, replicas follow. All ranks take part.
+
+        kept: what objectives kept of this rank's micro-batches; returns figures to log.
+        """
+        metrics: dict[str, Tensor] = {}
+        for part in self.of(stream).values():
+            if hasattr(part, "after_step"):
+                metrics |= part.after_step(kept)
+        self.follow(engine, step)
+        return metrics
+
+    def follow(self, engine: Any, step: int | None = None) -> None:
+        """Lets every replica follow what `step` has trained; without a step, makes them equal to it."""
         if not self.replicas:
             return
         names = frozenset[str]().union(*(replica.names for replica in self.replicas.values()))
         for block in engine.whole(names):
             for replica in self.replicas.values():
                 replica.follow(block, step)
-
-    @property
-    def result(self) -> str:
-        """The kind of tensors in a checkpoint that are evaluated and end the run: `weights`, or a replica's."""
-        return "average" if "average" in self.replicas else "weights"
 
     @property
     def evaluated(self) -> nn.Module:
@@ -102,10 +133,40 @@ class Pretraining(nn.Module):
         return any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
 
     def reached(self, stream: str, batch: Mapping[str, Tensor]) -> set[str]:
-        """Names of the parameters that the losses of `stream` depend on, read off the autograd graph."""
-        losses, _ = self(stream, batch, 0)
+        """Names of the parameters that the losses of `stream` depend on, at the latest, read off the autograd graph."""
+        losses, _ = self(stream, batch, max(self.starts.values(), default=0))
         leaves = _leaves([total.grad_fn for total in losses.sums.values()])
         return {name for name, parameter in self.named_parameters() if id(parameter) in leaves}
+
+
+def first_steps(objectives: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """By parameter, the first step that trains it, of those that objectives leave alone before it."""
+    return {
+        f"objectives.{stream}.{name}.{parameter}": step
+        for stream, parts in objectives.items()
+        for name, part in parts.items()
+        for parameter, step in getattr(part, "starts", {}).items()
+    }
+
+
+def taught(parts: Mapping[str, Any]) -> dict[str, Taught]:
+    """Those objectives that have a teacher."""
+    return {name: part for name, part in parts.items() if hasattr(part, "teach")}
+
+
+def leading(streams: Mapping[str, Mapping[str, Taught]], average: float | None) -> Taught | None:
+    """One of the objectives with a teacher, which they share; RecipeError where they differ, or where the run would end
+    with the teacher and with an average."""
+    every = {f"streams.{stream}.objectives.{name}": p for stream in streams for name, p in streams[stream].items()}
+    if not every:
+        return None
+    first, lead = next(iter(every.items()))
+    for name, part in every.items():
+        if (part.momentum, part.ends_with_teacher) != (lead.momentum, lead.ends_with_teacher):
+            raise RecipeError(f"{first} and {name} share one teacher: give both the same momentum, and the same end")
+    if average is not None and lead.ends_with_teacher:
+        raise RecipeError(f"average: the run ends with the teacher of {first}; take one of the two out")
+    return lead
 
 
 def merged_views(stream: str, objectives: Mapping[str, Objective]) -> Views:

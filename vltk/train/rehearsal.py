@@ -96,7 +96,7 @@ class Rehearsal:
             with _unlogged(), self._shapes as shapes, _Values(), torch.no_grad():
                 encoded = Encoded(model, {name: shapes.from_tensor(t) for name, t in batch.items()}, plan, codes)
                 for part in objectives.values():
-                    part(encoded, 0)
+                    part(encoded, 0, *_lesson(part, encoded, views))
         except _UNKNOWN:
             return None
         except VltkError as error:
@@ -109,11 +109,18 @@ class Rehearsal:
 def views_of(stage: Stage, helpers: Mapping[str, Any]) -> dict[str, Views]:
     """The views of each stream; the model is built without memory."""
     rehearsal = Rehearsal()
-    provided = {"model": rehearsal.build(stage.model), **helpers}
+    provided = {"model": rehearsal.build(stage.model), "steps": stage.steps, **helpers}
     return {
         name: merged_views(name, {part: rehearsal.build(c, **provided) for part, c in stream.objectives.items()})
         for name, stream in stage.streams.items()
     }
+
+
+def _lesson(part: Any, student: Encoded, views: set[str]) -> tuple[Any, ...]:
+    """What an objective's teacher says, if it has one; here the student is its own teacher."""
+    if not hasattr(part, "teach"):
+        return ()
+    return (part.teach(Encoded(student.model, student.batch, Plan.of(part.teacher_reads(views)))),)
 
 
 def longest(stage: Stage, stream: str) -> int | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from vltk import checkpoint, dist
 from vltk.data.dataset import open_dataset
+from vltk.data.enlarged import warn_of_enlarged
 from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
 from vltk.data.pixels import PixelCache
@@ -68,7 +69,9 @@ def build(
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
     streams = _streams(stage, pretraining, tokenizer, folder)
-    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer))
+    for stream in streams.values():
+        warn_of_enlarged(stream)
+    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer), pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
@@ -108,7 +111,7 @@ def _start_from(model: nn.Module, stage: Stage, sources: Mapping[str, RunFolder]
 
 
 def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> Pretraining:
-    provided = {"model": model, **helpers}
+    provided = {"model": model, "steps": stage.steps, **helpers}
     objectives = {
         stream: {name: choice.build(**provided) for name, choice in options.objectives.items()}
         for stream, options in stage.streams.items()
@@ -184,7 +187,7 @@ def _resume(
     found = checkpoint.newest_good(folder.checkpoints)
     first, facts = 0, dict[str, Any]()
     if found is None:
-        pretraining.after_step(engine, None)
+        pretraining.follow(engine)
     else:
         for damaged in found.damaged:
             warn(f"{damaged}; taking the older checkpoint of step {found.step}")

@@ -108,8 +108,8 @@ def test_the_scale_is_held_and_can_come_back() -> None:
 
 def test_sizes_that_do_not_fit() -> None:
     model = tiny.flava()
-    with pytest.raises(VltkError, match=r"images of \(32, 32\) given, the encoder takes 64"):
-        model.encode_images(torch.zeros(1, 3, 32, 32), [None], [None])
+    with pytest.raises(VltkError, match=r"images of \(32, 40\) given, which are no multiples of the patch 16"):
+        model.encode_images(torch.zeros(1, 3, 32, 40), [None], [None])
     with pytest.raises(VltkError, match="text of 30 tokens given, the encoder takes 24"):
         model.encode_texts([Text(torch.ones(1, 30, dtype=torch.long), torch.tensor([30]))], [None])
     with pytest.raises(RecipeError, match="^image.image_size: 50 given, which is no multiple of patch 16"):

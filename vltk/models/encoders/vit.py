@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vltk.errors import RecipeError, VltkError
 from vltk.models.layers import Rows, Transformer, init_weights
+from vltk.models.positions import resized
 from vltk.models.tokens import Tokens
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # openai/CLIP clip.py, used by FLAVA too
@@ -20,9 +21,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class VisionTransformer(nn.Module):
-    """Images (B, 3, S, S) -> CLS and patch tokens (B, 1 + N, D), N = (S / patch) squared.
+    """Images (B, 3, H, W) -> CLS and patch tokens (B, 1 + N, D), N = (H / patch) (W / patch).
 
-    uint8 images are normalised here with `mean` and `std`; float images are taken as normalised already.
+    Sides are multiples of the patch; where they are not image_size, the positions are interpolated. uint8 images are
+    normalised here with `mean` and `std`; float images are taken as normalised already.
     """
 
     mean: Tensor
@@ -40,6 +42,7 @@ class VisionTransformer(nn.Module):
         eps: float = 1e-12,
         activation: Literal["gelu", "quick_gelu"] = "gelu",
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         init_std: float = 0.02,
         patch_bias: bool = True,
         mask_token: bool = True,
@@ -58,7 +61,7 @@ class VisionTransformer(nn.Module):
         self.positions = nn.Parameter(torch.zeros(1 + self.grid[0] * self.grid[1], width))
         self.embedding_norm = nn.LayerNorm(width, eps=eps) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.transformer = Transformer(width, depth, heads, mlp, eps, activation, dropout)
+        self.transformer = Transformer(width, depth, heads, mlp, eps, activation, dropout, drop_path)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         init_weights(self, init_std)
@@ -67,11 +70,12 @@ class VisionTransformer(nn.Module):
                 nn.init.normal_(table, std=0.02)
 
     def embed(self, images: Tensor, masks: list[Tensor | None]) -> Tensor:
-        """images (B, 3, S, S), one mask (B, N) or None a pass -> (P * B, 1 + N, D); the passes share the projection."""
+        """images (B, 3, H, W), one mask (B, N) or None a pass -> (P * B, 1 + N, D); the passes share the projection."""
         patches = self.patch_projection(self._patchify(self._normalise(images)))  # (B, N, D)
         passes = [patches if mask is None else self._hide(patches, mask) for mask in masks]
         x = torch.cat(passes) if len(passes) > 1 else passes[0]
-        x = torch.cat([self.cls.to(x.dtype).expand(len(x), 1, -1), x], dim=1) + self.positions
+        grid = (images.shape[-2] // self.patch, images.shape[-1] // self.patch)
+        x = torch.cat([self.cls.to(x.dtype).expand(len(x), 1, -1), x], dim=1) + resized(self.positions, self.grid, grid)
         return self.dropout(self.embedding_norm(x))
 
     def encode(self, images: Tensor, masks: list[Tensor | None], reads: list[Rows | None]) -> list[Tokens]:
@@ -83,10 +87,10 @@ class VisionTransformer(nn.Module):
         return images if images.is_floating_point() else (images / 255 - self.mean) / self.std
 
     def _patchify(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, N, 3 * patch * patch), each patch channel by channel, as a convolution sees it."""
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            raise VltkError(f"images of {tuple(images.shape[-2:])} given, the encoder takes {self.image_size} squared")
+        """(B, 3, H, W) -> (B, N, 3 * patch * patch), each patch channel by channel, as a convolution sees it."""
         size = self.patch
+        if images.shape[-2] % size or images.shape[-1] % size:
+            raise VltkError(f"images of {tuple(images.shape[-2:])} given, which are no multiples of the patch {size}")
         cut = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, 3, h, p, w, p)
         return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 

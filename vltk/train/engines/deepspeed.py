@@ -65,13 +65,14 @@ class DeepSpeed:
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss * dist.world())  # DeepSpeed averages over ranks
 
-    def step(self, lr: float, stream: str) -> float:
+    def step(self, lr: float, stream: str, number: int = 0, weight_decay: float | None = None) -> float:
         """One step of the towers that `stream` trains; returns the norm of their gradient before clipping.
 
+        number: which step of the run it is; weight_decay: that of this step, where it is not the recipe's throughout.
         Where that norm is not finite nothing changes. Gradients are cleared either way.
         """
-        self._optimizer.activate(stream, lr)
-        active = [p for group in self._groups if stream in group.streams for p in group.parameters.values()]
+        self._optimizer.activate(stream, lr, number, weight_decay)
+        active = [p for group in self._groups if group.takes_part(stream, number) for p in group.parameters.values()]
         if self._stage == 0:
             return self._step_whole(active)
         self._engine.step()

@@ -50,16 +50,17 @@ class Torch:
         """Adds the gradients of `loss`, which is divided by the counts of the whole step already."""
         loss.backward()
 
-    def step(self, lr: float, stream: str) -> float:
+    def step(self, lr: float, stream: str, number: int = 0, weight_decay: float | None = None) -> float:
         """One step of the towers that `stream` trains; returns the norm of their gradient before clipping.
 
+        number: which step of the run it is; weight_decay: that of this step, where it is not the recipe's throughout.
         Where that norm is not finite nothing changes. Gradients are cleared either way.
         """
-        active = [p for group in self._groups if stream in group.streams for p in group.parameters.values()]
+        active = [p for group in self._groups if group.takes_part(stream, number) for p in group.parameters.values()]
         sum_gradients(active)
         norm = clip_(active, self._clip)
         if math.isfinite(norm):
-            self._optimizer.activate(stream, lr)
+            self._optimizer.activate(stream, lr, number, weight_decay)
             self._optimizer.step()
         self.module.zero_grad(set_to_none=True)
         return norm
