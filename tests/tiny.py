@@ -104,6 +104,27 @@ def batch(
     return made
 
 
+HEAD: dict[str, Any] = {"outputs": 24, "head_width": 20, "bottleneck": 8, "init_std": 0.2}
+DINO: dict[str, Any] = {**HEAD, "local_size": 32, "local_crops": 3, "momentum": 0.9, "freeze_last": 3}
+
+
+def crops(size: int = 6, seed: int = 0) -> dict[str, Tensor]:
+    """What DINO reads: two crops of 64 pixels of each image, and three of 32."""
+    generator = torch.Generator().manual_seed(200 + seed)
+    base = torch.randn(size, 1, 3, 1, 1, generator=generator)  # crops of one image are alike
+    return {
+        "crops": base + 0.5 * torch.randn(size, 2, 3, IMAGE, IMAGE, generator=generator),
+        "local_crops": base + 0.5 * torch.randn(size, 3, 3, IMAGE // 2, IMAGE // 2, generator=generator),
+    }
+
+
+def dino(model: Any, steps: int = 20, average: float | None = None, **options: Any) -> Pretraining:
+    """DINO with a head of 24 outputs in one stream, `all`; the head begins at the same weights each time."""
+    torch.manual_seed(7)
+    part = choose("objectives", "dino", **(DINO | options)).build(model=model, steps=steps)
+    return Pretraining(model, {"all": {"dino": part}}, average=average)
+
+
 def pretraining(model: Any, *names: str, codes: Any = None) -> Pretraining:
     """The objectives `names` with their defaults in one stream, `all`."""
     provided = {"model": model, "codes": codes or Cached()}

@@ -25,7 +25,7 @@ from vltk.train.pretraining import Pretraining
 
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
-OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage")
+OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino")
 TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
 
@@ -34,13 +34,14 @@ Curve = dict[str, list[float]]
 
 def curve(objective: str) -> Curve:
     """The losses by name at each step, and the gradient norms."""
-    whole = _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
+    whole = _pretraining(objective)
     reached = whole.reached("all", _batch(0))
-    engine = Torch(whole, groups(whole, {"all": reached}), OPTIONS, "fp32")
+    engine = Torch(whole, groups(whole, {"all": reached}, whole.starts), OPTIONS, "fp32")
     found: Curve = {}
     for step in range(STEPS):
         record = run_step(engine, whole, "all", [_batch(step)], step, seed=0)
-        norm = engine.step(learning_rate(OPTIONS, step, STEPS), "all")
+        norm = engine.step(learning_rate(OPTIONS, step, STEPS), "all", step)
+        whole.after_step(engine, "all", step, record.kept)
         for name, value in [*record.losses.items(), ("gradient norm", torch.tensor(norm))]:
             found.setdefault(name, []).append(float(f"{float(value):.8g}"))
     return found
@@ -49,7 +50,13 @@ def curve(objective: str) -> Curve:
 def _batch(step: int) -> dict[str, torch.Tensor]:
     """One of three batches in turn, so that the losses fall; its images within [0, 1], as a dVAE wants them."""
     batch = tiny.batch(matched=(1, 1, 0, 1, 1, 0), seed=step % 3)
-    return batch | {"image": batch["image"].sigmoid()}
+    return batch | {"image": batch["image"].sigmoid()} | tiny.crops(seed=step % 3)
+
+
+def _pretraining(objective: str) -> Pretraining:
+    if objective == "dino":
+        return tiny.dino(tiny.flava(text=None, fusion=None), STEPS)
+    return _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
 
 
 def _tokenizer(objective: str) -> Pretraining:

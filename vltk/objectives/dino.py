@@ -39,7 +39,8 @@ class Dino(nn.Module):
     temperature that rises from `first_teacher_temperature` over `temperature_warmup` steps. The teacher's weights keep
     `momentum` of themselves in a step, rising to `final_momentum` as half a cosine over the stage. The head's last
     layer stays as it is in the first `freeze_last` steps. global_size: the encoder's image_size where not given;
-    scales: shares of the image's area; blur: radii in pixels; result: whose encoder is evaluated and ends the run.
+    scales: shares of the image's area; blur: radii in pixels; result: whose encoder is evaluated and ends the run;
+    init_std: of the head.
     """
 
     distinct = True
@@ -68,6 +69,7 @@ class Dino(nn.Module):
         local_scale: tuple[Share, Share] = (0.05, 0.4),
         blur: tuple[Positive, Positive] = (0.1, 2.0),
         result: Literal["teacher", "student"] = "teacher",
+        init_std: Positive = 0.02,
         weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class Dino(nn.Module):
                 "blur": list(blur),
             }
         }
-        self.head = _Head(model.image.width, head_width, bottleneck, outputs)
+        self.head = _Head(model.image.width, head_width, bottleneck, outputs, init_std)
         self.register_buffer("centre", torch.zeros(outputs))
         self.student_temperature, self.centre_momentum = student_temperature, centre_momentum
         self.teacher_temperatures = (first_teacher_temperature, teacher_temperature)
@@ -164,12 +166,12 @@ def cross_entropy(student: Tensor, target: Tensor) -> Tensor:
 class _Head(nn.Module):
     """Three layers, then the cosine to each of K directions: a weight-normed layer whose scale is 1."""
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, outputs: int) -> None:
+    def __init__(self, width: int, hidden: int, bottleneck: int, outputs: int, init_std: float) -> None:
         super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
-        init_weights(self.mlp)
+        init_weights(self.mlp, init_std)
         self.last = _Directions(bottleneck, outputs)
 
     def forward(self, cls: Tensor, frozen: bool = False) -> Tensor:

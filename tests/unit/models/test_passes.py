@@ -10,6 +10,7 @@ import torch
 from tests import tiny
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
+from vltk.models.positions import resized
 
 SIZE = 6
 STREAMS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
@@ -44,6 +45,28 @@ def test_samples_that_enter_each_encoder(stream: str) -> None:
     codes = tiny.Cached()
     assert counted(tiny.flava(), names, tiny.batch(SIZE, matched=(1, 0, 1, 1, 0, 1)), codes) == wanted
     assert codes.calls == 0
+
+
+def test_crops_have_passes_of_their_own() -> None:
+    """Two crops of each image in one batch, three small ones in another; only CLS rows come back."""
+    model, batch = tiny.flava(text=None, fusion=None), tiny.crops(SIZE)
+    encoded = Encoded(model, batch, Plan.of([("crops", "cls"), ("local_crops", "cls")]))
+    assert encoded["crops"].hidden.shape == (2 * SIZE, 1, tiny.WIDTH)
+    assert encoded["local_crops"].hidden.shape == (3 * SIZE, 1, tiny.WIDTH)
+    alone = model.encode_images(batch["local_crops"][1, 2][None], [None], [None])[0].cls
+    torch.testing.assert_close(encoded["local_crops"].cls[1 * 3 + 2], alone[0])
+    whole = Encoded(model, batch, Plan.of([("crops", "cls"), ("crops", "all")]))
+    torch.testing.assert_close(whole["crops"].cls, encoded["crops"].cls)
+
+
+def test_images_of_another_size_meet_interpolated_positions() -> None:
+    model = tiny.flava(text=None, fusion=None).image
+    images = torch.randn(2, 3, 32, 96)
+    states = model.embed(images, [None])
+    patches = model.patch_projection(model._patchify(images))
+    positions = resized(model.positions, (4, 4), (2, 6))
+    torch.testing.assert_close(states[:, 1:], patches + positions[1:])
+    torch.testing.assert_close(states[:, 0], (model.cls + model.positions[0]).expand(2, -1))
 
 
 def test_the_codebook_is_asked_once_when_codes_are_not_cached() -> None:

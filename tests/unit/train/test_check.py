@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import harness
+from vltk.data.shard import write_dataset
 from vltk.errors import RecipeError
 from vltk.recipe import available, load
 from vltk.train.check import check_stages
@@ -158,3 +160,47 @@ def test_the_metric_that_decides() -> None:
         "image_to_text R@1, image_to_text R@5, image_to_text R@10, image_to_text median rank, "
         "text_to_image R@1, text_to_image R@5, text_to_image R@10, text_to_image median rank"
     ]
+
+
+DINO = """\
+name: whole
+include: [flava/model.yaml]
+precision: bf16
+stages:
+  image: {include: flava/dino.yaml}
+  joint:
+    init: {image: image}
+    steps: 10
+    tokenizer: {vocab: bert-base-uncased/vocab.txt}
+    streams: {pairs: {data: [coco], batch_size: 8, objectives: {itc: {}}}}
+"""
+
+
+def test_an_image_encoder_of_dino_goes_into_the_joint_stage(tmp_path: Path) -> None:
+    """Its head is the objective's, so the model is the same."""
+    (tmp_path / "whole.yaml").write_text(DINO)
+    check_stages(load("whole.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (
+            ["streams.photos.objectives.dino.local_size=18"],
+            "streams.photos.objectives.dino: local_size: 18 given, which is no multiple of the encoder's patch 4",
+        ),
+        (["average=0.99"], "average: the run ends with the teacher of streams.photos.objectives.dino; take one "),
+        (["model.image=null"], "streams.photos.objectives.dino: does not go with the model flava (image: null, "),
+    ],
+)
+def test_mistakes_of_dino(options: list[str], wanted: str) -> None:
+    (problem,) = mistakes("dino-tiny", *options)
+    assert wanted in problem
+
+
+def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "cifar10" / "train", harness.scenes("images"), {"kind": "stand-in"})
+    (problem,) = mistakes("dino-tiny")
+    wanted = "streams.photos.batch_size: 64 given, but dino takes no sample twice in a step, and cifar10/train has 24"
+    assert problem.endswith(wanted)
+    check_stages(load("dino-tiny", ["streams.photos.batch_size=24"]))

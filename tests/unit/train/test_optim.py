@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.towers import Toy, made
 from vltk.recipe import Optimizer
-from vltk.train.optim import TowerAdamW, clip_, decays, groups, learning_rate
+from vltk.train.optim import TowerAdamW, clip_, decays, groups, learning_rate, weight_decay
 
 
 def test_groups_follow_the_streams() -> None:
@@ -84,6 +84,31 @@ def test_other_schedules() -> None:
     constant = Optimizer(lr=1.0, warmup=2, schedule="constant")
     assert [learning_rate(constant, step, 9) for step in (0, 1, 2, 8)] == [0.5, 1.0, 1.0, 1.0]
     assert learning_rate(Optimizer(lr=1.0, warmup=5), 4, 5) == 1.0  # nothing but warm-up
+
+
+def test_weight_decay_ends_elsewhere() -> None:
+    """DINO's: from 0.04 to 0.4 as half a cosine."""
+    options = Optimizer(weight_decay=0.04, final_weight_decay=0.4)
+    assert [weight_decay(options, step, 100) for step in (0, 50, 100)] == pytest.approx([0.04, 0.22, 0.4])
+    assert weight_decay(Optimizer(weight_decay=0.3), 50, 100) == 0.3
+    _, found = made()
+    optimizer = TowerAdamW(found, options)
+    optimizer.activate("image", 0.5, step=50, weight_decay=0.22)
+    assert {(group["decay"], group["weight_decay"]) for group in optimizer.param_groups} == {(True, 0.22), (False, 0.0)}
+
+
+def test_parameters_that_start_late_are_a_group_of_their_own() -> None:
+    toy = Toy()
+    names = {name for name, _ in toy.named_parameters()}
+    found = groups(toy, {"image": names}, {"model.fused.weight": 3})
+    late = next(group for group in found if group.start)
+    assert set(late.parameters) == {"model.fused.weight"} and late.name == "image (decay, from step 3)"
+    assert [late.takes_part("image", step) for step in (2, 3)] == [False, True] and not late.takes_part("text", 3)
+    optimizer = TowerAdamW(found, Optimizer())
+    optimizer.activate("image", 0.5, step=2)
+    assert [group["name"] for group in optimizer.param_groups if group["idle"]] == [late.name]
+    optimizer.activate("image", 0.5, step=3)
+    assert not any(group["idle"] for group in optimizer.param_groups)
 
 
 def test_idle_groups_are_put_back() -> None:
