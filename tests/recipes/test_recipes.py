@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.harness import DEBUG, RECIPES, call, differing, facts, losses, rows, stages_of, weights
+from vltk import checkpoint
 from vltk.run import load
 from vltk.train.signals import Signals
 
@@ -103,3 +105,47 @@ def test_a_vocabulary_may_be_smaller_than_the_model_allows(home: Path) -> None:
     options = ["stages.codes=null", "stages.image=null", "stages.joint=null", "stages.text.model.text.vocab=30522"]
     assert call("train", "flava-tiny", DEBUG, "name=small", *options) == 0
     assert facts("small/text")["status"] == "finished"
+
+
+DINO = """\
+name: whole
+include: [flava/model.yaml]
+tokenizer: {vocab: bert-base-uncased/vocab.txt, max_length: 16}
+stages:
+  image: {include: flava/dino.yaml}
+  joint:
+    init: {image: image}
+    steps: 2
+    streams: {pairs: {data: [coco], batch_size: 4, objectives: {itc: {}}}}
+"""
+
+
+def test_dino_in_place_of_mim(home: Path, stopping: Callable[[bool], None], capsys: pytest.CaptureFixture[str]) -> None:
+    """The stage of full size cut down: it ends with the teacher's encoder, which joint takes; and it resumes."""
+    (home / "whole.yaml").write_text(DINO)
+    longer = [DEBUG, "stages.image.steps=3", "stages.image.streams.photos.objectives.dino.freeze_last=1"]
+    assert call("train", "whole.yaml", *longer) == 0
+    assert "image: " in capsys.readouterr().out
+    state, facts_ = checkpoint.load(home / "runs/whole/image/checkpoints/step-00000003")
+    final = load_file(home / "runs/whole/image/model.safetensors")
+    assert facts_["result"] == "teacher" and final and not any("head.mlp" in name for name in final)
+    assert all(tensor.equal(state["teacher"][f"model.{name}"]) for name, tensor in final.items())
+    assert any(not tensor.equal(state["weights"][f"model.{name}"]) for name, tensor in final.items())
+    assert "objectives.photos.dino.centre" in state["weights"]
+    row = rows("whole/image")[-1]
+    assert {"teacher_entropy", "teacher_student_kl", "mean_target_entropy"} <= set(row["metrics"])
+    stopping(True)
+    while call("train", "whole.yaml", *longer, "name=broken") == 130:
+        assert len(losses("broken/image")) < 4
+    for stage in ("image", "joint"):
+        assert losses(f"broken/{stage}") == losses(f"whole/{stage}")
+        assert weights(f"broken/{stage}") == weights(f"whole/{stage}")
+
+
+def test_the_student_may_end_the_run(home: Path) -> None:
+    options = [DEBUG, "streams.photos.objectives.dino.result=student"]
+    assert call("train", "dino-tiny", *options, "name=student") == 0
+    state, _ = checkpoint.load(home / "runs/student/train/checkpoints/step-00000002")
+    final = load_file(home / "runs/student/train/model.safetensors")
+    assert all(tensor.equal(state["weights"][f"model.{name}"]) for name, tensor in final.items())
+    assert set(state) == {"weights", "exp_avg", "exp_avg_sq", "steps", "teacher"}
