@@ -209,6 +209,8 @@ def _types(part: type, wanted: set[str]) -> dict[str, Any]:
 
 def _spoken(annotation: Any) -> str:
     """A type as `vltk parts` shows it."""
+    if typing.get_origin(annotation) is tuple:
+        return f"tuple[{', '.join(map(_spoken, typing.get_args(annotation)))}]"
     if typing.get_origin(annotation) is not Annotated:
         return inspect.formatannotation(annotation).replace("typing.", "")
     inner, *marks = typing.get_args(annotation)

@@ -26,6 +26,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(gt=0)]
+MaybeSize = Annotated[int | None, Field(gt=0)]
 
 GLOBAL = 2  # large crops of an image, which the teacher sees as well
 UNIFORM, PEAK = 0.99, 0.01  # of ln K: above the one a distribution is uniform, below the other a single peak
@@ -62,7 +63,7 @@ class Dino(nn.Module):
         momentum: Share = 0.996,
         final_momentum: Share = 1.0,
         freeze_last: Count = 0,
-        global_size: Size | None = None,
+        global_size: MaybeSize = None,
         local_size: Size = 96,
         local_crops: Count = 8,
         global_scale: tuple[Share, Share] = (0.4, 1.0),

@@ -20,7 +20,7 @@ from vltk.train.optim import groups
 from vltk.train.pretraining import Pretraining
 
 SIZE = 6
-OPTIONS = Optimizer(lr=1e-2, weight_decay=0.3)
+OPTIONS = Optimizer(lr=1e-2, weight_decay=0.3, eps=1e-3)  # else Adam makes steps of the rounding of a gradient of 0
 
 
 def model(**options: Any) -> Any:
