@@ -187,7 +187,7 @@ def test_an_image_encoder_of_dino_goes_into_the_joint_stage(tmp_path: Path) -> N
     [
         (
             ["streams.photos.objectives.dino.local_size=18"],
-            "streams.photos.objectives.dino: local_size: 18 given, which is no multiple of the encoder's patch 4",
+            "streams.photos.objectives.dino: local_size: 18 given, which is no multiple of the encoder's patch 8",
         ),
         (["average=0.99"], "average: the run ends with the teacher of streams.photos.objectives.dino; take one "),
         (["model.image=null"], "streams.photos.objectives.dino: does not go with the model flava (image: null, "),
@@ -201,6 +201,6 @@ def test_mistakes_of_dino(options: list[str], wanted: str) -> None:
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
     write_dataset(tmp_path / "cifar10" / "train", harness.scenes("images"), {"kind": "stand-in"})
     (problem,) = mistakes("dino-tiny")
-    wanted = "streams.photos.batch_size: 64 given, but dino takes no sample twice in a step, and cifar10/train has 24"
+    wanted = "streams.photos.batch_size: 128 given, but dino takes no sample twice in a step, and cifar10/train has 24"
     assert problem.endswith(wanted)
     check_stages(load("dino-tiny", ["streams.photos.batch_size=24"]))

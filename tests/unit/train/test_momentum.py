@@ -79,7 +79,7 @@ def test_an_average_begins_quickly() -> None:
 OPTIONS = [DEBUG, "steps=4", "average=0.8", "evaluate.every=2", "evaluate.best=dev text_to_image R@1"]
 
 
-def test_a_run_ends_with_its_averaged_weights(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ends_with_its_averaged_weights(home: Path) -> None:
     """Each checkpoint's average is that of the one before and of the weights that were trained since."""
     options = ["train", "clip-tiny", DEBUG, "steps=4", "average=0.3", "checkpoint.keep=9"]
     assert call(*options, "name=averaged") == 0
