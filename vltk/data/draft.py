@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 from vltk.data.dataset import Dataset, Sample
-from vltk.data.image import BadSample, Box, ImageLike, crop_box
+from vltk.data.image import BadSample, Box, CropLike, ImageLike, crop_box
 from vltk.errors import VltkError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def rng_for(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def fixed_crop(height: int, width: int, options: ImageLike, key: str, number: int) -> Box:
+def fixed_crop(height: int, width: int, options: CropLike, key: str, number: int) -> Box:
     """Crop `number` of the sample of that key, in every run and stream, so that what is made of it can be kept."""
     return crop_box(height, width, options, rng_for(key, number, "crop"))
 

@@ -35,17 +35,22 @@ class BadImage(BadSample):
     """Bytes that are no image we can decode."""
 
 
-class ImageLike(Protocol):
-    """What the crop needs of the recipe's `image` options."""
+class CropLike(Protocol):
+    """How a random crop is drawn."""
 
-    @property
-    def size(self) -> int: ...
     @property
     def crop(self) -> tuple[float, float]: ...
     @property
     def ratio(self) -> tuple[float, float]: ...
     @property
     def flip(self) -> bool: ...
+
+
+class ImageLike(CropLike, Protocol):
+    """The recipe's `image` options."""
+
+    @property
+    def size(self) -> int: ...
     @property
     def color(self) -> float: ...
     @property
@@ -142,7 +147,7 @@ def check_pixels(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
         raise BadImage(f"{width} x {height} pixels, more than {max_pixels / 10**6:g} million")
 
 
-def crop_box(height: int, width: int, options: ImageLike, rng: np.random.Generator) -> Box:
+def crop_box(height: int, width: int, options: CropLike, rng: np.random.Generator) -> Box:
     """A random resized crop: area and log aspect ratio uniform, ten tries, then the largest box in the middle."""
     flip = options.flip and rng.random() < 0.5
     low, high = math.log(options.ratio[0]), math.log(options.ratio[1])

@@ -32,7 +32,6 @@ class _Cut:
     crop: tuple[float, float]
     ratio: tuple[float, float] = (0.75, 4 / 3)
     flip: bool = True
-    color: float = 0.0
 
 
 class Crops:
