@@ -1,4 +1,4 @@
-"""The one transformer block: pre-LN (ViT, arXiv 2010.11929), shared by every encoder.
+"""The one transformer block of every encoder: pre-LN (ViT, arXiv 2010.11929) or post-LN (BERT, arXiv 1810.04805).
 
 Shapes: B batch, N tokens, R rows read, D width, H heads. A last block runs its queries only at the rows that are
 read (`Rows`); keys and values always come from all tokens, so the result equals the full computation at those rows.
@@ -106,10 +106,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickG
 
 
 class Block(nn.Module):
-    """x += attention(norm(x)); x += mlp(norm(x))."""
+    """pre: x += attention(norm(x)); x += mlp(norm(x)). post: x = norm(x + attention(x)); x = norm(x + mlp(x))."""
 
-    def __init__(self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float, norm: str = "pre"
+    ) -> None:
         super().__init__()
+        self.post = norm == "post"
         self.attention_norm = nn.LayerNorm(width, eps=eps)
         self.attention = Attention(width, heads)
         self.mlp_norm = nn.LayerNorm(width, eps=eps)
@@ -118,20 +121,34 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D), or (B, R, D) at `rows`."""
-        attended = self.attention(self.attention_norm(x), mask, rows)
+        attended = self.attention(x if self.post else self.attention_norm(x), mask, rows)
         x = (x if rows is None else rows.take(x)) + self.dropout(attended)
+        if self.post:
+            x = self.attention_norm(x)
+            return self.mlp_norm(x + self.dropout(self.mlp(x)))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and the final norm, which the caller applies where the normalised states are read."""
+    """A stack of blocks and the final norm, which the caller applies where the normalised states are read.
+
+    Post-LN blocks end in a norm of their own: there the final one changes nothing.
+    """
 
     def __init__(
-        self, width: int, depth: int, heads: int, mlp: int, eps: float, activation: str = "gelu", dropout: float = 0.0
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp: int,
+        eps: float,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        norm: str = "pre",
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout, norm) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=eps) if norm == "pre" else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | None, reads: list[Rows | None]) -> list[Tensor]:
         """Runs `len(reads)` passes that lie behind one another in the batch, the last block only where each is read.
