@@ -90,6 +90,8 @@ def note(found: Mapping[str, Any], folder: Path) -> None:
 
 def fit(module: nn.Module, given: Mapping[str, Tensor]) -> Fit:
     """How `given` fits the tensors of `module`; tensors without memory will do."""
+    if not given:
+        return Fit({}, problems=["none of them is of this part"])
     wanted = module.state_dict()
     optional = {name for name in {*wanted, *given} if name.rpartition(".")[2] == OPTIONAL}
     found = Fit({name: tensor for name, tensor in given.items() if name in wanted})
