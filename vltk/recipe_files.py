@@ -210,7 +210,7 @@ class Reader:
 
 
 def _included_file(name: str, by: Path) -> Path | None:
-    """The file that `include` names, with or without `.yaml`: beside the file that says it, in ./recipes, or shipped."""
+    """The file that `include` names, with or without `.yaml`: beside the one that says so, in ./recipes, or shipped."""
     names = [name] if name.endswith((".yaml", ".yml")) else [name, f"{name}.yaml"]
     places = (folder / one for folder in (by.parent, Path("recipes"), shipped()) for one in names)
     return next((place for place in places if place.is_file()), None)
