@@ -57,7 +57,7 @@ def import_hf(folder: Path, run: str) -> Path:
     weights, unused = given.weights(), given.unused()
     if unused:
         say(f"{len(unused)} tensors are left out, which no pretraining loss trains: {', '.join(unused[:SHOWN])}")
-    stages = _codes_stage(given, home)
+    stages = _codes_stage(given)
     frozen = {stage.name: home / stage.name for stage in stages}
     text: Any = getattr(given.model, "text", None)
     tokens = read_tokens(folder, text.vocab) if text else None
@@ -74,7 +74,7 @@ def import_hf(folder: Path, run: str) -> Path:
     return home
 
 
-def _codes_stage(given: HfModel, home: Path) -> list[Imported]:
+def _codes_stage(given: HfModel) -> list[Imported]:
     """The image codebook that FLAVA's files may hold, as a stage."""
     file = {name: t for name, t in read_folder(given.folder).items() if name.startswith(dvae.PREFIX)}
     if not file:
@@ -119,9 +119,8 @@ def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> No
         say("the three poolers, which no pretraining loss trains, are written as identities")
     else:
         options["text_config"] |= _special_tokens(source)
-    config_class(names, names.ARCHITECTURE)(
-        architectures=[names.ARCHITECTURE], dtype="float32", **options
-    ).save_pretrained(part)
+    config = config_class(names, names.ARCHITECTURE)
+    config(architectures=[names.ARCHITECTURE], dtype="float32", **options).save_pretrained(part)
     write_file(file, part / "model.safetensors")
     write_normalisation(part, names.PROCESSOR, model.image)
     if source.vocabulary.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +45,7 @@ class HfFolder:
         from vltk.models.weights import files_of
 
         files = hashlib.sha256("".join(file_sha256(path) for path in files_of(self.path)).encode())
-        model = json.loads(self.model.model.model_dump_json())
+        model = self.model.model.model_dump(mode="json")
         return {"status": "finished", "identity": {"model": model, "weights": files.hexdigest()}}
 
     def stage(self) -> Stage:

@@ -129,12 +129,16 @@ def find_source(spec: str | Path) -> Source:
     Raises Missing, and VltkError for a step of a Hugging Face folder.
     """
     text, step = split_step(spec)
-    path = Path(text)
-    if stage_folders(path) or not (path / CONFIG_FILE).is_file():
+    if stage_folders(Path(text)) or not _is_source(text):
         return find(spec)
     if step is not None:
         raise VltkError(f"{spec}: a Hugging Face folder has no steps")
-    return HfFolder(path)
+    return HfFolder(Path(text))
+
+
+def _is_source(spec: str) -> bool:
+    path = Path(split_step(spec)[0])
+    return bool(stage_folders(path)) or (path / CONFIG_FILE).is_file()
 
 
 def split_step(spec: str | Path) -> tuple[str, int | None]:
@@ -175,12 +179,12 @@ def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
     model = stage.model.build()
     take_weights(model, weights, f"the weights of {folder.path}")
     tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
-    frozen = helper_folders(folder) if helpers else {}
+    frozen = helper_folders(folder) if helpers and isinstance(folder, RunFolder) else {}
     beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
     return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
 
 
-def helper_folders(folder: Source) -> dict[str, Source]:
+def helper_folders(folder: RunFolder) -> dict[str, Source]:
     """The frozen helpers that a run was trained with, by name; Missing where one is not there any more.
 
     They are looked for beside the run as it lies now, then beside the place where it was trained.
@@ -190,7 +194,7 @@ def helper_folders(folder: Source) -> dict[str, Source]:
     found = dict[str, Source]()
     for name, spec in facts.get("frozen", {}).items():
         places = [os.path.normpath(home / spec) for home in homes]
-        found[name] = find_source(next((place for place in places if Path(split_step(place)[0]).exists()), places[0]))
+        found[name] = find_source(next((place for place in places if _is_source(place)), places[0]))
     return found
 
 

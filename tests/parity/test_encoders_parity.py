@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests import tiny
+from vltk.convert import export, import_hf
 from vltk.errors import VltkError
 from vltk.hf import HfFolder
 from vltk.models.layers import Rows
@@ -97,6 +98,26 @@ def test_masked_words(name: str, tmp_path: Path) -> None:
         wanted = out.prediction_logits if name == "BertForPreTraining" else out.logits
         found = ours.heads["mlm"](ours.encode_texts([text], [None])[0].at(text.real))
     torch.testing.assert_close(found, wanted[text.real], atol=5e-5, rtol=0)
+
+
+def test_they_become_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With their vocabulary, without the pooler, which is named; the way back is refused."""
+    monkeypatch.chdir(tmp_path)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(tiny.VOCAB - 5))]
+    import_hf(saved(image_model("ViTModel"), Path("vit")), "sight")
+    folder = saved(text_model("BertForPreTraining"), Path("bert"))
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    import_hf(folder, "words")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 tensors are left out, which no pretraining loss trains: pooler.dense.bias, pooler.dense.weight" in said
+    assert "cls.seq_relationship.bias" in said
+    assert load("sight").image.size == tiny.IMAGE and load("sight").tokenizer is None
+    trained: Any = load("words")
+    assert trained.tokenizer.tokens == words and set(trained.model.heads) == {"mlm"}
+    with pytest.raises(VltkError, match="sight/model is a 'bare', which this cannot write for Hugging Face"):
+        export("hf", "sight", Path("back"))
+    with pytest.raises(VltkError, match="FlavaForPreTraining has three encoders"):
+        export("hf", "words", Path("back"))
 
 
 def test_names_of_files_that_tensorflow_wrote_first(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 
 from vltk.data.dataset import Dataset, open_dataset
@@ -99,9 +100,8 @@ class _Check:
                         run.model.check()
                     elif run.step is not None:
                         checkpoint_at(run, run.step)
-                    self.choices[value] = load_stage(run).model
+                    self.choices[value], self.words[value] = load_stage(run).model, _words_in(run.vocabulary)
                     self.models[value] = self.rehearsal.build(self.choices[value])
-                    self.words[value] = Tokenizer(run.vocabulary).tokens if run.vocabulary.is_file() else []
                 except Missing:
                     continue
                 except VltkError as error:
@@ -217,12 +217,13 @@ def _lengths(stage: Stage, name: str, stream: DataStream, model: Any) -> Iterato
 
 def _token_sets(stage: Stage, name: str, stream: DataStream, data: list[Dataset]) -> Iterator[Problem]:
     """Data sets of tokens, against the tokenizer and the longest text of the stream that reads them."""
-    sets = [cast(TokenDataset, dataset) for dataset in data if hasattr(dataset, "check")]
-    if stage.tokenizer is None or not any("text" in maker.needs for maker in stream.makers.values()):
+    sets, length = [cast(TokenDataset, dataset) for dataset in data if hasattr(dataset, "check")], longest(stage, name)
+    reads_text = any("text" in maker.needs for maker in stream.makers.values())
+    if stage.tokenizer is None or length is None or not reads_text:
         return
     for dataset in sets:
         try:
-            dataset.check(load_tokenizer(stage.tokenizer), longest(stage, name) or 0)
+            dataset.check(load_tokenizer(stage.tokenizer), length)
         except Missing:
             continue
         except VltkError as error:
@@ -233,6 +234,13 @@ def _words(stage: Stage) -> list[str]:
     """The vocabulary of a stage; empty where it has none, or where it is not on disk."""
     with suppress(VltkError):
         return load_tokenizer(stage.tokenizer).tokens if stage.tokenizer else []
+    return []
+
+
+def _words_in(vocabulary: Path) -> list[str]:
+    """Those of a file; empty where it is absent, or a tokenizer that vltk does not read."""
+    with suppress(VltkError):
+        return Tokenizer(vocabulary).tokens if vocabulary.is_file() else []
     return []
 
 
