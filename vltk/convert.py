@@ -1,40 +1,38 @@
 """Weights in and out: a Hugging Face folder becomes a run, a run becomes a Hugging Face folder or bare weights.
 
-`FlavaForPreTraining` and `CLIPModel`, safetensors only. The names and shapes of both sides are in vltk/models/hf.
+In: every architecture in vltk/models/hf; out: `FlavaForPreTraining` and `CLIPModel`. Safetensors only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import Tensor
 
 from vltk import __version__
 from vltk.data.text import Tokenizer
 from vltk.errors import VltkError
+from vltk.hf import imported
 from vltk.log import say
 from vltk.models.heads import MAX_LOGIT_SCALE
 from vltk.models.hf import clip, dvae, flava
-from vltk.models.hf.folder import read_config, read_normalisation, read_tokens, write_normalisation, write_tokens
-from vltk.models.weights import Link, Weights, read_folder, to_ours, to_theirs, write_file
-from vltk.parts import Choice, choose
+from vltk.models.hf.folder import config_class, read_tokens, write_normalisation, write_tokens
+from vltk.models.hf.reading import SHOWN, HfModel, read_model, refuse_some, shapes, taken
+from vltk.models.weights import Weights, mismatches, read_folder, to_theirs, write_file
+from vltk.parts import choose
 from vltk.recipe import ImageOptions, Stage, TokenizerOptions, plain
-from vltk.run import RUNS, RunFolder, find, helper_folders, helper_spec, load_stage, mismatches, read_weights
+from vltk.run import RUNS, RunFolder, find, helper_folders, helper_spec, load_stage, read_weights
 
-FORMATS: tuple[Any, ...] = (flava, clip)
+WRITTEN: tuple[Any, ...] = (flava, clip)
 KINDS = ("hf", "weights")
 TEXT_LENGTH = 77  # of an imported tokenizer; CLIP's, and FLAVA's for pairs
-BUFFERS = (".position_ids", ".token_type_ids")  # in old files: they only count up
 SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
-SHOWN = 12  # mistakes listed one by one
 
 
 @dataclass
@@ -42,10 +40,8 @@ class Imported:
     """One stage of a run that was trained elsewhere."""
 
     name: str
-    model: Choice
+    stage: Stage
     weights: Weights
-    objective: str  # that stands in its recipe
-    image_size: int
     frozen: dict[str, Path] = field(default_factory=dict)
     tokens: list[str] | None = None
 
@@ -57,27 +53,37 @@ def import_hf(folder: Path, run: str) -> Path:
     that do not fit its config.json, and where the run exists; nothing is written then.
     """
     home = RUNS / run
-    names, config = read_config(folder, FORMATS)
-    options = names.options(config)
-    options["image"] |= read_normalisation(folder)
-    model = choose("models/families", names.FAMILY, **options)
-    file = {name: tensor for name, tensor in read_folder(folder).items() if not name.endswith(BUFFERS)}
-    codes_file = {name: file.pop(name) for name in list(file) if name.startswith(dvae.PREFIX)}
-    weights = _taken(model, names.links(model), _cleaned(names.ours(file), len(file)), folder)
-    size, vocab = options["image"]["image_size"], options["text"]["vocab"]
-    main = Imported("model", model, weights, "itc", size, tokens=read_tokens(folder, vocab))
-    stages = [main]
-    if codes_file:
-        choice = choose("models/codebooks", "dvae", **dvae.options(config.image_codebook_config))
-        codes = _taken(choice, dvae.links(choice), codes_file, folder)
-        stages.insert(0, Imported("codes", choice, codes, "dvae", size // options["image"]["patch"] * dvae.STRIDE))
-        main.frozen["codes"] = home / "codes"
-    about = {"architecture": names.ARCHITECTURE, "folder": str(folder)}
-    about |= {key: getattr(config.text_config, key, None) for key in SPECIAL}
+    given = read_model(folder)
+    weights, unused = given.weights(), given.unused()
+    if unused:
+        say(f"{len(unused)} tensors are left out, which no pretraining loss trains: {', '.join(unused[:SHOWN])}")
+    stages = _codes_stage(given)
+    frozen = {stage.name: home / stage.name for stage in stages}
+    text: Any = getattr(given.model, "text", None)
+    tokens = read_tokens(folder, text.vocab) if text else None
+    keys: dict[str, Any] = {"frozen": {name: str(path) for name, path in frozen.items()}}
+    if tokens:
+        vocab, longest = str(home / "model" / "vocab.txt"), min(TEXT_LENGTH, text.max_length)
+        keys["tokenizer"] = TokenizerOptions(vocab=vocab, max_length=longest)
+    stages.append(Imported("model", imported(given.model, folder, **keys), weights, frozen, tokens))
+    about: dict[str, Any] = {"architecture": given.architecture, "folder": str(folder)}
+    about |= {key: getattr(getattr(given.config, "text_config", None), key, None) for key in SPECIAL}
     with _whole(home) as part:
         for order, stage in enumerate(stages):
             _write_run(part, home, stage, about, order)
     return home
+
+
+def _codes_stage(given: HfModel) -> list[Imported]:
+    """The image codebook that FLAVA's files may hold, as a stage."""
+    file = {name: t for name, t in read_folder(given.folder).items() if name.startswith(dvae.PREFIX)}
+    if not file:
+        return []
+    choice = choose("models/codebooks", "dvae", **dvae.options(given.config.image_codebook_config))
+    codes = taken(choice, dvae.links(choice), file, given.folder)
+    image: Any = getattr(given.model, "image")  # noqa: B009
+    size = ImageOptions(size=image.image_size // image.patch * dvae.STRIDE)
+    return [Imported("codes", imported(choice, given.folder, "dvae", image=size), codes)]
 
 
 def export(kind: str, spec: str, folder: Path) -> Path:
@@ -92,7 +98,7 @@ def export(kind: str, spec: str, folder: Path) -> Path:
     source = find(spec)
     stage = load_stage(source)
     weights, step = read_weights(source)
-    _check(mismatches(_meta(stage.model), weights), f"the weights of {source.path} are of another architecture")
+    refuse_some(mismatches(shapes(stage.model), weights), f"the weights of {source.path} are of another architecture")
     with _whole(folder) as part:
         if kind == "hf":
             _write_hf(source, stage.model, weights, part)
@@ -102,9 +108,9 @@ def export(kind: str, spec: str, folder: Path) -> Path:
 
 
 def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> None:
-    names = next((names for names in FORMATS if model.part == names.FAMILY), None)
+    names = next((names for names in WRITTEN if model.part == names.FAMILY), None)
     if names is None:
-        have = ", ".join(names.FAMILY for names in FORMATS)
+        have = ", ".join(names.FAMILY for names in WRITTEN)
         raise VltkError(f"{source.name} is a '{model.part}', which this cannot write for Hugging Face; have: {have}")
     options = names.config(model)
     file = to_theirs(names.links(model), _held(weights))
@@ -113,7 +119,8 @@ def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> No
         say("the three poolers, which no pretraining loss trains, are written as identities")
     else:
         options["text_config"] |= _special_tokens(source)
-    names.config_class()(architectures=[names.ARCHITECTURE], dtype="float32", **options).save_pretrained(part)
+    config = config_class(names, names.ARCHITECTURE)
+    config(architectures=[names.ARCHITECTURE], dtype="float32", **options).save_pretrained(part)
     write_file(file, part / "model.safetensors")
     write_normalisation(part, names.PROCESSOR, model.image)
     if source.vocabulary.is_file():
@@ -164,32 +171,6 @@ def _special_tokens(source: RunFolder) -> dict[str, Any]:
     return {key: known[key] for key in SPECIAL}
 
 
-def _cleaned(file: Weights, before: int) -> Weights:
-    if len(file) < before:
-        say(f"{before - len(file)} tensors are left out: aliases, and poolers, which no pretraining loss trains")
-    return file
-
-
-def _meta(choice: Choice) -> Weights:
-    """Names and shapes of a model's tensors, without their memory."""
-    with torch.device("meta"):
-        return dict(choice.build().state_dict())
-
-
-def _taken(choice: Choice, links: list[Link], file: Mapping[str, Tensor], folder: Path) -> Weights:
-    """The file's tensors under our names; every one of both sides must be there and fit."""
-    like = _meta(choice)
-    problems = mismatches(to_theirs(links, like), dict(file))
-    _check(problems, f"the weights in {folder} are of another architecture than its config.json says")
-    return to_ours(links, file, like)
-
-
-def _check(problems: list[str], what: str) -> None:
-    if problems:
-        more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise VltkError("\n  ".join([f"{what}:", *problems[:SHOWN], *more]))
-
-
 def _write_run(part: Path, home: Path, stage: Imported, about: dict[str, Any], order: int) -> None:
     """A finished run folder below `part`, which will be `home`."""
     folder = RunFolder(part / stage.name)
@@ -206,28 +187,7 @@ def _write_run(part: Path, home: Path, stage: Imported, about: dict[str, Any], o
         frozen={name: helper_spec(RunFolder(home / stage.name), RunFolder(run)) for name, run in stage.frozen.items()},
         vltk=__version__, step=0, weights_step=0,
     )  # fmt: skip
-    folder.recipe.write_text(yaml.safe_dump(plain(_recipe(stage, home, about["folder"])), sort_keys=False))
-
-
-def _recipe(stage: Imported, home: Path, folder: str) -> Stage:
-    """What the model is, as a recipe; its stream and single step stand for a training that was done elsewhere."""
-    tokenizer = None
-    if stage.tokens:
-        text: Any = getattr(stage.model, "text")  # noqa: B009
-        vocab = str(home / stage.name / "vocab.txt")
-        tokenizer = TokenizerOptions(vocab=vocab, max_length=min(TEXT_LENGTH, text.max_length))
-    stream = {"data": ["imported"], "batch_size": 1, "objectives": {stage.objective: {}}}
-    return Stage.model_validate(
-        {
-            "description": f"Imported from {folder}: streams, steps and optimizer say nothing about its training.",
-            "model": stage.model,
-            "tokenizer": tokenizer,
-            "image": ImageOptions(size=stage.image_size),
-            "frozen": {name: str(path) for name, path in stage.frozen.items()},
-            "steps": 1,
-            "streams": {"imported": stream},
-        }
-    )
+    folder.recipe.write_text(yaml.safe_dump(plain(stage.stage), sort_keys=False))
 
 
 @contextmanager

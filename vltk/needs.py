@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from vltk import __version__
 from vltk.data.build import missing
-from vltk.data.dataset import data_root, dataset_names
+from vltk.data.card import card_names
+from vltk.data.dataset import data_root, dataset_names, is_on_disk
 from vltk.data.text import vocabulary_steps
 from vltk.data.tokenizer_file import find
 from vltk.errors import Missing
 from vltk.recipe import Recipe
 
 Steps = list[tuple[str, str]]
+TOKENS = "-tokens"  # the end of the name of a data set that `vltk data tokens` makes of another one
 DATA_OPTIONS = [("data",), ("train",), ("test",)]  # of protocols: what names a data set
 
 
@@ -22,7 +24,10 @@ def require_data(recipe: Recipe) -> None:
 
 def missing_data(recipe: Recipe) -> Steps:
     """Each data set and vocabulary that is not on disk, with the command that brings it; opens none."""
-    steps = dict.fromkeys(missing(_datasets(recipe)))
+    tokens = _token_sets(recipe)
+    steps = dict.fromkeys(missing(name for name in _datasets(recipe) if name not in tokens))
+    for name, options in tokens.items():
+        steps |= dict.fromkeys(_token_steps(name, options))
     for vocab in {stage.tokenizer.vocab: None for stage in recipe.stages.values() if stage.tokenizer}:
         if find(vocab) is None:
             steps |= dict.fromkeys(vocabulary_steps(vocab))
@@ -35,6 +40,29 @@ def captioning() -> Steps:
     if not dataset_names():
         steps.append(("image-text pairs, of yours or generated", "vltk data fetch shapes"))
     return steps
+
+
+def _token_sets(recipe: Recipe) -> dict[str, str]:
+    """Data sets called NAME-tokens that are not on disk, each with the options that make it fit its stream."""
+    found = {}
+    for stage in recipe.stages.values():
+        for stream in stage.streams.values():
+            for name in stream.data:
+                if stage.tokenizer and name.endswith(TOKENS) and not is_on_disk(name):
+                    length = stream.max_length or stage.tokenizer.max_length
+                    found[name] = f"--tokenizer {stage.tokenizer.vocab} --max-length {length}"
+    return found
+
+
+def _token_steps(name: str, options: str) -> Steps:
+    """The text that NAME-tokens is made of, where NAME is a card, and how it is made."""
+    text = name.removesuffix(TOKENS)
+    known = text in card_names() or is_on_disk(text)
+    what = f"the data set {name}: {text} as token ids" if known else f"the data set {name}: running text of yours"
+    return [
+        *missing([text] if known else []),
+        (what, f"vltk data tokens {text if known else 'SOURCE'} {name} {options}"),
+    ]
 
 
 def _datasets(recipe: Recipe) -> list[str]:

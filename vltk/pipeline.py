@@ -22,7 +22,7 @@ from vltk.identity import changes, digest, identity
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
-from vltk.run import FACTS_FILE, RUNS, RunFolder, checkpoint_at, helper_spec, load
+from vltk.run import FACTS_FILE, RUNS, RunFolder, Source, checkpoint_at, helper_spec, load
 from vltk.strict import suggest
 from vltk.train import codes
 from vltk.train.check import check_stages
@@ -147,12 +147,12 @@ def data_digests(stage: Stage) -> dict[str, str]:
     return found
 
 
-def _source_digests(sources: Mapping[str, RunFolder]) -> dict[str, str]:
-    """Of finished runs, and of single checkpoints of any."""
+def _source_digests(sources: Mapping[str, Source]) -> dict[str, str]:
+    """Of finished runs, of single checkpoints of any, and of Hugging Face folders."""
     found = {}
     for value, run in sources.items():
         facts = run.facts()
-        if run.step is not None:
+        if isinstance(run, RunFolder) and run.step is not None:
             checkpoint_at(run, run.step)
             found[value] = digest(facts["identity"] | {"step": run.step})
         elif facts.get("status") == "finished":
@@ -204,7 +204,7 @@ def _empty(folder: RunFolder) -> None:
 
 
 def _open(
-    recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, RunFolder]
+    recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Source]
 ) -> None:
     """Writes what makes the folder explain itself."""
     with whole(folder.recipe) as part:

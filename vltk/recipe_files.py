@@ -145,9 +145,12 @@ class Reader:
         if not isinstance(item.value, str):
             self.problems.append(f"{item.origin}: include: should be the name of a file, given {item.value!r}")
             return None
-        found = next((p for p in (path.parent / item.value, shipped() / item.value) if p.is_file()), None)
+        found = _included_file(item.value, path)
         if found is None:
-            have = [str(p.relative_to(path.parent)) for p in path.parent.rglob("*.yaml")]
+            have = {
+                str(p.relative_to(path.parent)) for depth in ("*", "*/*") for p in path.parent.glob(f"{depth}.yaml")
+            }
+            have |= {str(p.relative_to(shipped())) for p in shipped().rglob("*.yaml")}
             self._lost(f"{item.origin}: include: no file '{item.value}'{suggest(item.value, have)}", "")
             return None
         if found.resolve() in chain:
@@ -210,6 +213,13 @@ class Reader:
             else:
                 children[key] = self._tree(loader, value_node, place, numbered, line)
         return children
+
+
+def _included_file(name: str, by: Path) -> Path | None:
+    """The file that `include` names, with or without `.yaml`: beside the one that says so, in ./recipes, or shipped."""
+    names = [name] if name.endswith((".yaml", ".yml")) else [name, f"{name}.yaml"]
+    places = (folder / one for folder in (by.parent, Path("recipes"), shipped()) for one in names)
+    return next((place for place in places if place.is_file()), None)
 
 
 def shipped() -> Path:

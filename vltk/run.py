@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltk.errors import Missing, VltkError
+from vltk.hf import CONFIG_FILE, HfFolder
 from vltk.whole import whole
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ class RunFolder:
             yield
 
 
+Source = RunFolder | HfFolder  # what a stage can start from
+
+
 @dataclass
 class Trained:
     """A model with all that is needed to use it."""
@@ -130,6 +134,24 @@ def find(spec: str | Path) -> RunFolder:
     )
 
 
+def find_source(spec: str | Path) -> Source:
+    """What `init` and `frozen` name by a path: a run, as `find` finds it, or a folder with a config.json.
+
+    Raises Missing, and VltkError for a step of a Hugging Face folder.
+    """
+    text, step = split_step(spec)
+    if stage_folders(Path(text)) or not _is_source(text):
+        return find(spec)
+    if step is not None:
+        raise VltkError(f"{spec}: a Hugging Face folder has no steps")
+    return HfFolder(Path(text))
+
+
+def _is_source(spec: str) -> bool:
+    path = Path(split_step(spec)[0])
+    return bool(stage_folders(path)) or (path / CONFIG_FILE).is_file()
+
+
 def split_step(spec: str | Path) -> tuple[str, int | None]:
     """`runs/me@lab/NAME@100` -> `runs/me@lab/NAME`, 100; no step where no number stands behind the last @."""
     text, _, step = str(spec).rpartition("@")
@@ -151,50 +173,51 @@ def existing() -> list[str]:
     return [str(folder.relative_to(RUNS)) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
 
 
-def load_stage(folder: RunFolder) -> Stage:
+def load_stage(folder: Source) -> Stage:
     """The resolved recipe of the run."""
     from vltk.recipe import load_resolved
 
-    return load_resolved(folder.recipe)
+    return folder.stage() if isinstance(folder, HfFolder) else load_resolved(folder.recipe)
 
 
-def load(spec: str | Path | RunFolder, helpers: bool = True) -> Trained:
-    """The model of a run in evaluation mode: its final (or best) weights, or those of its newest good checkpoint."""
+def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
+    """The model of a run in evaluation mode: its final (or best) weights, or those of its newest good checkpoint; or
+    the model of a Hugging Face folder."""
     from vltk.data.text import load_tokenizer
 
-    folder = spec if isinstance(spec, RunFolder) else find(spec)
+    folder = find_source(spec) if isinstance(spec, str | Path) else spec
     stage = load_stage(folder)
     weights, step = read_weights(folder)
     model = stage.model.build()
     take_weights(model, weights, f"the weights of {folder.path}")
     tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
-    frozen = helper_folders(folder) if helpers else {}
+    frozen = helper_folders(folder) if helpers and isinstance(folder, RunFolder) else {}
     beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
     return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
 
 
-def helper_folders(folder: RunFolder) -> dict[str, RunFolder]:
+def helper_folders(folder: RunFolder) -> dict[str, Source]:
     """The frozen helpers that a run was trained with, by name; Missing where one is not there any more.
 
     They are looked for beside the run as it lies now, then beside the place where it was trained.
     """
     facts = folder.facts()
     homes = [folder.path, Path(facts.get("home", folder.path))]
-    found = {}
+    found = dict[str, Source]()
     for name, spec in facts.get("frozen", {}).items():
         places = [os.path.normpath(home / spec) for home in homes]
-        found[name] = find(next((place for place in places if stage_folders(Path(split_step(place)[0]))), places[0]))
+        found[name] = find_source(next((place for place in places if _is_source(place)), places[0]))
     return found
 
 
-def helper_spec(folder: RunFolder, helper: RunFolder) -> str:
+def helper_spec(folder: RunFolder, helper: Source) -> str:
     """How run.json names a helper: from the run's own folder where both lie in one, so that they move together."""
     own, other = (Path(os.path.abspath(path)) for path in (folder.path, helper.path))  # links of a sweep are followed
     near = other.is_relative_to(own.parent)
     return (os.path.relpath(other, own) if near else str(other)) + ("" if helper.step is None else f"@{helper.step}")
 
 
-def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
+def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
     """Weights by name and their step: of `@STEP`, else the finished weights, else the newest good checkpoint.
 
     Of a checkpoint those that would end the run: the averaged ones, where it averages.
@@ -203,6 +226,8 @@ def read_weights(folder: RunFolder) -> tuple[dict[str, Tensor], int]:
 
     from vltk import checkpoint
 
+    if isinstance(folder, HfFolder):
+        return folder.model.weights(), 0
     if folder.step is None and folder.weights.exists():
         return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
     if folder.step is not None:
@@ -231,22 +256,13 @@ def checkpoint_at(folder: RunFolder, step: int) -> Path:
 
 def take_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Loads `weights`, which must fit `model` exactly; says which keys and shapes do not."""
+    from vltk.models.weights import mismatches
+
     problems = mismatches(model.state_dict(), weights)
     if problems:
         shown = "\n  ".join(problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else []))
         raise VltkError(f"{source} are of another architecture:\n  {shown}")
     model.load_state_dict(weights)
-
-
-def mismatches(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:
-    """One line a tensor that is missing, unknown or of another shape."""
-    lines = [f"{name}: missing, the model wants {tuple(t.shape)}" for name, t in wanted.items() if name not in given]
-    lines += [f"{name}: not in the model, given {tuple(t.shape)}" for name, t in given.items() if name not in wanted]
-    return lines + [
-        f"{name}: shape {tuple(given[name].shape)} given, the model wants {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
 
 
 def part_of(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -28,7 +28,17 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]
 
 
 def test_the_shipped_recipes() -> None:
-    assert RECIPES == ["clip", "clip-tiny", "dino-tiny", "flava", "flava-flickr8k", "flava-tiny"]
+    assert RECIPES == [
+        "clip",
+        "clip-tiny",
+        "dino-tiny",
+        "flava",
+        "flava-flickr8k",
+        "flava-small",
+        "flava-tiny",
+        "mim-tiny",
+        "mlm-tiny",
+    ]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -14,8 +14,8 @@ import vltk
 PACKAGE = Path(vltk.__file__).parent
 LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole"}  # "" is vltk/__init__.py
 EVERYTHING = LEAVES | {
-    "capfilt", "convert", "data", "doctor", "eval", "identity", "launch", "models", "needs", "objectives", "pipeline",
-    "recipe", "report", "run", "train",
+    "capfilt", "convert", "data", "doctor", "eval", "hf", "identity", "launch", "models", "needs", "objectives",
+    "pipeline", "recipe", "report", "run", "train",
 }  # fmt: skip
 MAY_IMPORT = {
     "": {"errors"},
@@ -30,9 +30,10 @@ MAY_IMPORT = {
     "models": LEAVES,
     "objectives": LEAVES | {"models"},
     "checkpoint": {"errors", "whole"},
-    "run": LEAVES | {"recipe", "models", "data", "checkpoint"},
+    "hf": LEAVES | {"recipe", "models", "data"},
+    "run": LEAVES | {"recipe", "models", "data", "checkpoint", "hf"},
     "identity": LEAVES | {"recipe", "run", "data"},
-    "train": LEAVES | {"objectives", "models", "data", "recipe", "run", "identity", "checkpoint"},
+    "train": LEAVES | {"objectives", "models", "data", "recipe", "run", "identity", "checkpoint", "hf"},
     "eval": LEAVES | {"models", "data", "recipe", "run", "train"},
     "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
     "convert": EVERYTHING,

@@ -1,4 +1,4 @@
-"""The one transformer block: pre-LN (ViT, arXiv 2010.11929), shared by every encoder.
+"""The one transformer block of every encoder: pre-LN (ViT, arXiv 2010.11929) or post-LN (BERT, arXiv 1810.04805).
 
 Shapes: B batch, N tokens, R rows read, D width, H heads. A last block runs its queries only at the rows that are
 read (`Rows`); keys and values always come from all tokens, so the result equals the full computation at those rows.
@@ -114,12 +114,21 @@ class DropPath(nn.Dropout):
 
 
 class Block(nn.Module):
-    """x += attention(norm(x)); x += mlp(norm(x))."""
+    """pre: x += attention(norm(x)); x += mlp(norm(x)). post: x = norm(x + attention(x)); x = norm(x + mlp(x))."""
 
     def __init__(
-        self, width: int, heads: int, mlp: int, eps: float, activation: str, dropout: float, drop_path: float = 0.0
+        self,
+        width: int,
+        heads: int,
+        mlp: int,
+        eps: float,
+        activation: str,
+        dropout: float,
+        drop_path: float = 0.0,
+        norm: str = "pre",
     ) -> None:
         super().__init__()
+        self.post = norm == "post"
         self.attention_norm = nn.LayerNorm(width, eps=eps)
         self.attention = Attention(width, heads)
         self.mlp_norm = nn.LayerNorm(width, eps=eps)
@@ -129,8 +138,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D), or (B, R, D) at `rows`."""
-        attended = self.attention(self.attention_norm(x), mask, rows)
+        attended = self.attention(x if self.post else self.attention_norm(x), mask, rows)
         x = (x if rows is None else rows.take(x)) + self.drop_path(self.dropout(attended))
+        if self.post:
+            x = self.attention_norm(x)
+            return self.mlp_norm(x + self.drop_path(self.dropout(self.mlp(x))))
         return x + self.drop_path(self.dropout(self.mlp(self.mlp_norm(x))))
 
 
@@ -138,6 +150,7 @@ class Transformer(nn.Module):
     """A stack of blocks and the final norm, which the caller applies where the normalised states are read.
 
     drop_path: how probably a branch of the last block is left out of a sample; even steps to there from 0 in the first.
+    Post-LN blocks end in a norm of their own: there the final one changes nothing.
     """
 
     def __init__(
@@ -150,11 +163,12 @@ class Transformer(nn.Module):
         activation: str = "gelu",
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        norm: str = "pre",
     ) -> None:
         super().__init__()
         rates = [drop_path * number / max(1, depth - 1) for number in range(depth)]
-        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout, rate) for rate in rates)
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout, rate, norm) for rate in rates)
+        self.norm = nn.LayerNorm(width, eps=eps) if norm == "pre" else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | None, reads: list[Rows | None]) -> list[Tensor]:
         """Runs `len(reads)` passes that lie behind one another in the batch, the last block only where each is read.

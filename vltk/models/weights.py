@@ -6,12 +6,13 @@ A map is a list of `Link`s, read in both directions. Nothing here ever unpickles
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -77,11 +78,21 @@ def read_folder(folder: Path) -> Weights:
 
     Raises VltkError where there are none (pickles are named, not read) or where a file is damaged.
     """
+    return {name: tensor for path in files_of(folder) for name, tensor in _read(path).items()}
+
+
+def read_shapes(folder: Path) -> Weights:
+    """The same names and shapes from the heads of the files, as tensors without memory. Raises as `read_folder`."""
+    return {name: tensor for path in files_of(folder) for name, tensor in _read_head(path).items()}
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The safetensors files that hold a folder's weights. Raises VltkError where there are none."""
     if (folder / FILE).is_file():
-        return _read(folder / FILE)
+        return [folder / FILE]
     if (folder / INDEX).is_file():
         shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        return {name: t for shard in dict.fromkeys(shards.values()) for name, t in _read(folder / shard).items()}
+        return [folder / shard for shard in dict.fromkeys(shards.values())]
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
         raise VltkError(
@@ -100,9 +111,32 @@ def write_file(weights: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(f"{path}: {error}") from error
 
 
+def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """One line a tensor that is missing, unknown or of another shape."""
+    lines = [f"{name}: missing, the model wants {tuple(t.shape)}" for name, t in wanted.items() if name not in given]
+    lines += [f"{name}: not in the model, given {tuple(t.shape)}" for name, t in given.items() if name not in wanted]
+    return lines + [
+        f"{name}: shape {tuple(given[name].shape)} given, the model wants {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+
+
 def _read(path: Path) -> Weights:
-    try:
+    with _told(path):
         return load_file(path)
+
+
+def _read_head(path: Path) -> Weights:
+    with _told(path), safe_open(path, "pt") as file:
+        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What is wrong with a file that cannot be read."""
+    try:
+        yield
     except FileNotFoundError:
         raise VltkError(f"{path}: listed in {INDEX}, but not there") from None
     except SafetensorError as error:

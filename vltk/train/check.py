@@ -9,21 +9,27 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
 
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.stream import Stream as DataStream
-from vltk.data.text import load_tokenizer
+from vltk.data.text import Tokenizer, load_tokenizer
+from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
+from vltk.hf import HfFolder
 from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
-from vltk.run import checkpoint_at, load_stage, mismatches, part_of, split_step
+from vltk.run import checkpoint_at, load_stage, part_of, split_step
 from vltk.train.codes import NO_CROPS, VIEW
 from vltk.train.pretraining import leading, merged_views, taught
 from vltk.train.rehearsal import Rehearsal, longest
 from vltk.train.sources import own_stage, source
+from vltk.train.start import fit, unlike
 
 SHOWN = 6  # tensors that do not fit
+WORDY = ("heads.mlm", "heads.mmm_text")  # that know the vocabulary, as text encoders do
 Keys = tuple[str, ...]
 Problem = tuple[Keys, str]  # the keys below the stage, what is wrong
 
@@ -51,6 +57,8 @@ class _Check:
     recipe: Recipe
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
     models: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)  # by values of init and frozen: what the models are
+    words: dict[str, list[str]] = field(default_factory=dict)  # by the same values: the vocabulary, where it is there
 
     def stage(self, name: str, stage: Stage) -> Iterator[Problem]:
         """Every mistake of a stage, whose predecessors were looked at before."""
@@ -62,6 +70,9 @@ class _Check:
             yield from _unbuilt(error)
             return
         helpers = {helper: self.models.get(value) for helper, value in stage.frozen.items()}
+        if (codebook := helpers.get("codes")) is not None and not hasattr(codebook, "codes"):
+            value, helpers["codes"] = stage.frozen["codes"], None
+            yield ("frozen", "codes"), f"{value} is no codebook but {_described(self.choices[value])}"
         sizes = [*_sizes(stage, model), *_codes(stage, helpers.get("codes"))]
         yield from sizes
         yield from self._init(stage, model)
@@ -76,6 +87,8 @@ class _Check:
             step = split_step(value)[1]
             if own is not None:
                 self.models[value] = self.models.get(own)
+                self.choices[value] = self.recipe.stages[own].model
+                self.words[value] = _words(self.recipe.stages[own])
                 steps = self.recipe.stages[own].steps
                 if own not in self.models:
                     yield keys, f"stage '{own}' is not an earlier one"
@@ -84,16 +97,19 @@ class _Check:
             elif value not in self.models:
                 try:
                     run = source(self.recipe, value)
-                    if run.step is not None:
+                    if isinstance(run, HfFolder):
+                        run.model.check()
+                    elif run.step is not None:
                         checkpoint_at(run, run.step)
-                    self.models[value] = self.rehearsal.build(load_stage(run).model)
+                    self.choices[value], self.words[value] = load_stage(run).model, _words_in(run.vocabulary)
+                    self.models[value] = self.rehearsal.build(self.choices[value])
                 except Missing:
                     continue
                 except VltkError as error:
                     yield keys, str(error)
 
     def _init(self, stage: Stage, model: Any) -> Iterator[Problem]:
-        """Every tensor of a part that `init` names is in its source and has the same shape."""
+        """Every part that `init` names fits its source, in its options, its tensors and its vocabulary."""
         for part, value in stage.init.items():
             try:
                 module = model.get_submodule(part)
@@ -103,7 +119,10 @@ class _Check:
                 continue
             if (before := self.models.get(value)) is None:
                 continue
-            wrong = mismatches(module.state_dict(), part_of(before.state_dict(), part))
+            wrong = [*unlike(stage.model, self.choices[value], part)]
+            wrong = wrong or fit(module, part_of(before.state_dict(), part)).problems
+            if part.partition(".")[0] == "text" or part in WORDY:
+                wrong += _other_words(_words(stage), self.words[value])
             if wrong:
                 more = [f"... and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
                 lines = "\n    ".join([*wrong[:SHOWN], *more])
@@ -141,7 +160,7 @@ class _Check:
         if VIEW in views and stage.loader.codes == "make" and stage.image.crops is None:
             yield ("loader", "codes"), f"make given, but image.crops is not set: {NO_CROPS}"
         yield from _too_few(stage, name, parts, data)
-        too_long = list(_lengths(stage, name, stream, model))
+        too_long = [*_lengths(stage, name, stream, model), *_token_sets(stage, name, stream, data)]
         yield from too_long
         if rehearsed and not too_long:
             codes = known["codes"].codes if "codes" in known else None
@@ -209,6 +228,43 @@ def _too_few(stage: Stage, name: str, parts: dict[str, Any], data: list[Dataset]
     if wants and len(data) == len(options.data) and have < options.batch_size:
         text = f"{options.batch_size} given, but {wants[0]} takes no sample twice in a step, and {sets} has {have}"
         yield ("streams", name, "batch_size"), text
+
+
+def _token_sets(stage: Stage, name: str, stream: DataStream, data: list[Dataset]) -> Iterator[Problem]:
+    """Data sets of tokens, against the tokenizer and the longest text of the stream that reads them."""
+    sets, length = [cast(TokenDataset, dataset) for dataset in data if hasattr(dataset, "check")], longest(stage, name)
+    reads_text = any("text" in maker.needs for maker in stream.makers.values())
+    if stage.tokenizer is None or length is None or not reads_text:
+        return
+    for dataset in sets:
+        try:
+            dataset.check(load_tokenizer(stage.tokenizer), length)
+        except Missing:
+            continue
+        except VltkError as error:
+            yield ("streams", name, "data"), str(error)
+
+
+def _words(stage: Stage) -> list[str]:
+    """The vocabulary of a stage; empty where it has none, or where it is not on disk."""
+    with suppress(VltkError):
+        return load_tokenizer(stage.tokenizer).tokens if stage.tokenizer else []
+    return []
+
+
+def _words_in(vocabulary: Path) -> list[str]:
+    """Those of a file; empty where it is absent, or a tokenizer that vltk does not read."""
+    with suppress(VltkError):
+        return Tokenizer(vocabulary).tokens if vocabulary.is_file() else []
+    return []
+
+
+def _other_words(ours: list[str], theirs: list[str]) -> list[str]:
+    """One line where a token is another word in the vocabulary that the weights were trained with."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    different = ((number, our, their) for number, (our, their) in pairs if our != their)
+    said = "token {} is {!r} here and {!r} where the weights were trained; set tokenizer.vocab to theirs"
+    return [said.format(*first) for first in islice(different, 1)]
 
 
 def _on_disk(names: list[str]) -> list[Dataset]:

@@ -32,7 +32,7 @@ from vltk.errors import VltkError
 from vltk.log import say
 from vltk.objectives._contract import Views
 from vltk.recipe import ImageOptions, Stage
-from vltk.run import RunFolder
+from vltk.run import Source
 from vltk.train.together import decided, on_all, on_main
 
 VIEW = "image_for_codes"
@@ -52,7 +52,7 @@ class Coder:
     images: int = IMAGES
 
     @classmethod
-    def of(cls, stage: Stage, codebook: Any, run: RunFolder, command: str) -> Coder:
+    def of(cls, stage: Stage, codebook: Any, run: Source, command: str) -> Coder:
         """`run`: where the stage has its tokenizer from."""
         name = run.name if run.step is None else f"{run.name}@{run.step}"
         return cls(codebook, name, stage.image, stage.loader.threads, command)

@@ -51,7 +51,7 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
             _check_norm(setup, norm, step, stream)
             record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
             done = step + 1
-            recorder.add(stream, record, stage.streams[stream].batch_size, norm)
+            recorder.add(done, stream, record, stage.streams[stream].batch_size, norm)
             stop = signals.asked()
             save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
             if save or done % stage.log_every == 0:

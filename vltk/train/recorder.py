@@ -19,7 +19,7 @@ from vltk.train.accumulate import Record
 class _Sums:
     """One stream since its last row."""
 
-    steps: int = 0
+    steps: list[int] = field(default_factory=list)
     samples: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -27,7 +27,8 @@ class _Sums:
 
 
 class Recorder:
-    """Means since the last row, stream by stream; a row a stream that was trained in between."""
+    """Means since the last row, stream by stream; a row a stream that was trained in between, with its steps: from
+    the rows the order of the streams can be read back."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.before, self.started, self.waited = seconds, time.monotonic(), 0.0
@@ -38,10 +39,10 @@ class Recorder:
         """Training time, with that of earlier starts of this run."""
         return self.before + time.monotonic() - self.started
 
-    def add(self, stream: str, record: Record, samples: int, norm: float) -> None:
-        """Books a step of `samples` samples over all ranks."""
+    def add(self, step: int, stream: str, record: Record, samples: int, norm: float) -> None:
+        """Books the `step`-th step, counted from 1, of `samples` samples over all ranks."""
         sums = self.streams.setdefault(stream, _Sums())
-        sums.steps += 1
+        sums.steps.append(step)
         sums.samples += samples
         sums.norm = norm
         for name, loss in record.losses.items():
@@ -72,12 +73,13 @@ class Recorder:
 
 def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
     names = list(sums.losses)
-    losses = dist.sum_over_ranks(torch.stack([sums.losses[name] for name in names])) / sums.steps
+    losses = dist.sum_over_ranks(torch.stack([sums.losses[name] for name in names])) / len(sums.steps)
     means = dict(zip(names, losses.tolist(), strict=True))
     metrics = {name: torch.stack(values).float().nanmean().item() for name, values in sums.metrics.items()}
     return {
         "step": step,
         "stream": stream,
+        "steps": sums.steps,
         "losses": means,
         "total": sum(means.values()),
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},

@@ -17,13 +17,13 @@ from vltk.data.mixture import Mixture
 from vltk.data.pixels import PixelCache
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
-from vltk.errors import VltkError
 from vltk.log import JsonLines, say, warn
 from vltk.recipe import Stage
-from vltk.run import RunFolder, Trained, load, mismatches, part_of, read_weights
+from vltk.run import RunFolder, Source, Trained, load
 from vltk.train import best, codes, optim
 from vltk.train.accumulate import set_noise
 from vltk.train.pretraining import Pretraining
+from vltk.train.start import note, start
 from vltk.train.together import on_main
 
 
@@ -51,16 +51,17 @@ class Setup:
 
 
 def build(
-    name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, RunFolder], wanted: Collection[int] = ()
+    name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Source], wanted: Collection[int] = ()
 ) -> Setup:
-    """The stage, ready to train from its newest good checkpoint. `sources`: the run of each value in init and frozen.
+    """The stage, ready to train from its newest good checkpoint. `sources`: what each value in init and frozen names.
 
     The recipe has passed `check_stages`. wanted: steps whose checkpoints are written and kept whatever comes after.
     """
     tokenizer = load_tokenizer(stage.tokenizer) if stage.tokenizer else None
     set_noise(stage.seed, -1, 0)
     model: nn.Module = stage.model.build()
-    _start_from(model, stage, sources)
+    found = start(model, stage, sources)
+    on_main(lambda: note(found, folder.path))
     helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
     pretraining = _pretraining(model, stage, helpers)
     if "codes" in helpers:
@@ -94,20 +95,6 @@ def build(
         best=facts.get("best", {}),
         wanted=wanted,
     )
-
-
-def _start_from(model: nn.Module, stage: Stage, sources: Mapping[str, RunFolder]) -> None:
-    """Copies the parts that `init` names from other runs; every tensor of such a part must be there and fit."""
-    for part, source in stage.init.items():
-        folder = sources[source]
-        weights = part_of(read_weights(folder)[0], part)
-        module = model.get_submodule(part)
-        problems = mismatches(module.state_dict(), weights)
-        if problems:
-            lines = "\n  ".join(problems[:12])
-            raise VltkError(f"init.{part}: the weights of {folder.path} do not fit:\n  {lines}")
-        module.load_state_dict(weights)
-        say(f"{part}: {len(weights)} tensors from {folder.path}")
 
 
 def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> Pretraining:

@@ -1,11 +1,12 @@
-"""What `init` and `frozen` name: an earlier stage of the same recipe, or a run, each with an optional `@STEP`."""
+"""What `init` and `frozen` name: an earlier stage of the same recipe or a run, each with an optional `@STEP`, or a
+Hugging Face folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vltk.recipe import Recipe, Stage
-from vltk.run import RUNS, RunFolder, find, split_step
+from vltk.run import RUNS, RunFolder, Source, find_source, split_step
 
 
 def own_stage(recipe: Recipe, value: str) -> str | None:
@@ -16,11 +17,11 @@ def own_stage(recipe: Recipe, value: str) -> str | None:
     return name if name in recipe.stages else None
 
 
-def source(recipe: Recipe, value: str) -> RunFolder:
-    """The folder, and the step where one is named. Raises Missing where there is no such run."""
+def source(recipe: Recipe, value: str) -> Source:
+    """The folder, and the step where one is named. Raises Missing where there is none."""
     stage = own_stage(recipe, value)
     if stage is None:
-        return find(value)
+        return find_source(value)
     return RunFolder(RUNS / recipe.name / stage, split_step(value)[1])
 
 

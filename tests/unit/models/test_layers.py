@@ -12,9 +12,9 @@ from vltk.models.tokens import Tokens
 B, N, D = 5, 9, 16
 
 
-def transformer(seed: int = 0, dropout: float = 0.0) -> Transformer:
+def transformer(seed: int = 0, dropout: float = 0.0, norm: str = "pre") -> Transformer:
     torch.manual_seed(seed)
-    made = Transformer(D, depth=2, heads=4, mlp=24, eps=1e-12, dropout=dropout)
+    made = Transformer(D, depth=2, heads=4, mlp=24, eps=1e-12, dropout=dropout, norm=norm)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made
@@ -42,9 +42,10 @@ def test_rows_first() -> None:
     assert torch.equal(Rows.first(x).take(x)[:, 0], x[:, 0])
 
 
+@pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("kind", ["none", "padding", "causal"])
-def test_a_pruned_last_block_equals_the_full_one(kind: str) -> None:
-    model, read = transformer(), read_mask()
+def test_a_pruned_last_block_equals_the_full_one(kind: str, norm: str) -> None:
+    model, read = transformer(norm=norm), read_mask()
     x = torch.randn(2 * B, N, D, requires_grad=True)
     lengths = torch.tensor([9, 4, 7, 2, 9] * 2)
     masks = {"none": None, "padding": padding_mask(lengths, N), "causal": causal_mask(N, x.device)}

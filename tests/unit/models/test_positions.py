@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import ViTConfig, ViTModel
 
-from vltk.models.positions import resized
+from vltk.models.positions import grid_of, of_length, resized
 
 
 def test_resized_as_transformers_interpolates_them() -> None:
@@ -23,3 +23,14 @@ def test_resized_as_transformers_interpolates_them() -> None:
 def test_an_equal_grid_leaves_the_table_alone() -> None:
     table = torch.randn(1 + 12, 4)
     assert resized(table, (3, 4), (3, 4)) is table
+
+
+def test_the_grid_of_a_table() -> None:
+    assert grid_of(torch.zeros(1 + 49, 4)) == (7, 7)
+    assert grid_of(torch.zeros(2 + 49, 4)) == grid_of(torch.zeros(0, 4)) == (0, 0)
+
+
+def test_tables_of_texts_are_cut_or_completed() -> None:
+    long, short = torch.randn(6, 4), torch.randn(4, 4)
+    assert torch.equal(of_length(long, short), long[:4])
+    assert torch.equal(of_length(short, long), torch.cat([short, long[4:]]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_recipes import Write, mistakes
+from tests.toy_recipes import SINGLE, Write, mistakes
 from vltk.recipe import available, load, plain
 
 
@@ -75,6 +75,20 @@ class TestMerging:
         codes, joint = load("mine").stages.values()
         assert (codes.steps, joint.steps, codes.optimizer.warmup, joint.optimizer.lr) == (2, 5, 0, 5e-4)
         assert load("mine").name == "mine"
+
+    def test_an_include_finds_recipes_as_the_command_line_does(self, write: Write, tmp_path: Path) -> None:
+        """By name or by file: beside the file, in ./recipes, among those that are shipped."""
+        (tmp_path / "shipped" / "parts").mkdir(parents=True)
+        (tmp_path / "shipped" / "known.yaml").write_text("include: [parts/steps]\nname: known\n" + SINGLE)
+        (tmp_path / "shipped" / "parts" / "steps.yaml").write_text("seed: 9\n")
+        far = tmp_path / "elsewhere" / "mine.yaml"
+        far.parent.mkdir()
+        for named in ("known", "known.yaml", "../shipped/known.yaml"):
+            far.write_text(f"include: [{named}, parts/steps.yaml]\nsteps: 7\n")
+            recipe = load(far)
+            assert (recipe.name, recipe.stages["train"].steps, recipe.stages["train"].seed) == ("mine", 7, 9)
+        far.write_text("include: flava\n")
+        assert list(load(far).stages) == ["codes", "joint"]  # of ./recipes
 
     def test_includes_are_relative_to_the_file(self, write: Write) -> None:
         (Path("recipes") / "deep").mkdir()

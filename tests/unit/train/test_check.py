@@ -91,7 +91,7 @@ PAIRS = f"{JOINT}streams.pairs"
             "flava-tiny",
             [f"{JOINT}init.text=image", f"{JOINT}init.vision=image", f"{JOINT}init.image=image@9999"],
             [
-                "stages.joint.init.text: the weights of image do not fit:\n    words.weight: missing",
+                "stages.joint.init.text: the weights of image do not fit:\n    none of them is of this part",
                 "stages.joint.init.vision: the model has no part 'vision'; have: image, text, fusion, heads, ",
                 "stages.joint.init.image: stage 'image' has steps 1 to ",
             ],

@@ -1,9 +1,12 @@
-"""FLAVA's text encoder: BERT's embeddings in front of a pre-LN stack (arXiv 2112.04482 section 3.1).
+"""BERT's embeddings in front of a stack: FLAVA's text encoder (pre-LN, arXiv 2112.04482 section 3.1) or BERT (post-LN).
 
-Word + type + position, then LayerNorm, then pre-LN blocks and a final norm (transformers modeling_flava.py).
+Word + type + position, then LayerNorm, then the blocks. norm: pre ends with a final norm (transformers
+modeling_flava.py); post has its norms behind each sum and no final one (modeling_bert.py).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -27,6 +30,7 @@ class TextTransformer(nn.Module):
         eps: float = 1e-12,
         dropout: float = 0.0,
         init_std: float = 0.02,
+        norm: Literal["pre", "post"] = "pre",
     ) -> None:
         super().__init__()
         self.width, self.vocab, self.max_length = width, vocab, max_length
@@ -35,7 +39,7 @@ class TextTransformer(nn.Module):
         self.types = nn.Embedding(2, width)
         self.embedding_norm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
-        self.transformer = Transformer(width, depth, heads, mlp, eps, dropout=dropout)
+        self.transformer = Transformer(width, depth, heads, mlp, eps, dropout=dropout, norm=norm)
         init_weights(self, init_std)
         nn.init.zeros_(self.words.weight[0].data)  # the pad row, as BERT starts
 

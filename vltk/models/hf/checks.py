@@ -7,6 +7,8 @@ from typing import Any
 
 from vltk.errors import VltkError
 
+Pixels = dict[str, tuple[float, ...]]  # mean and std of an image encoder's options, where a folder says them
+
 
 def differing(place: str, given: Any, wanted: Mapping[str, Any]) -> list[str]:
     """One line a key of `given` (attributes) whose value is not the only one that the other side knows."""

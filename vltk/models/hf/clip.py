@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from vltk.models.hf.checks import differing, refuse, side
+from vltk.models.hf.checks import Pixels, differing, refuse, side
 from vltk.models.weights import Link, Weights, blocks, both
-from vltk.parts import Choice
+from vltk.parts import Choice, choose
 
 ARCHITECTURE, FAMILY, PROCESSOR = "CLIPModel", "clip", "CLIPImageProcessor"
+CONFIGS = {ARCHITECTURE: "CLIPConfig"}
+UNUSED = re.compile(r"$^")  # every tensor has its place
 LEGACY_END = 2  # an eos_token_id that modeling_clip.py takes for a mistake of old configs: it reads the highest id then
 ACTIVATIONS = ("gelu", "quick_gelu")
 BLOCK = {
@@ -45,6 +48,12 @@ def options(config: Any) -> dict[str, Any]:
         "text": _sizes("causal", text) | {"vocab": text.vocab_size, "max_length": text.max_position_embeddings},
         "embedding": config.projection_dim,
     }
+
+
+def model(config: Any, pixels: Pixels) -> Choice:
+    """Our model for a CLIPConfig, its pixels normalised as the folder says."""
+    given = options(config)
+    return choose("models/families", FAMILY, **(given | {"image": given["image"] | pixels}))
 
 
 def config(model: Choice) -> dict[str, Any]:
@@ -92,13 +101,6 @@ def links(model: Choice) -> list[Link]:
 def ours(file: Weights) -> Weights:
     """All of the file's tensors are ours."""
     return file
-
-
-def config_class() -> Any:
-    """The class of its config.json."""
-    from transformers import CLIPConfig
-
-    return CLIPConfig
 
 
 def _sizes(part: str, config: Any) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
-from vltk.models.hf.checks import differing, refuse, side
+from vltk.models.hf import dvae
+from vltk.models.hf.checks import Pixels, differing, refuse, side
 from vltk.models.weights import Link, Weights, blocks, both
-from vltk.parts import Choice
+from vltk.parts import Choice, choose
 
 ARCHITECTURE, FAMILY, PROCESSOR = "FlavaForPreTraining", "flava", "FlavaImageProcessor"
-POOLERS = re.compile(r"flava\.(image|text|multimodal)_model\.pooler\.dense\.(weight|bias)")
+CONFIGS = {ARCHITECTURE: "FlavaConfig"}
+UNUSED = re.compile(r"flava\.(image|text|multimodal)_model\.pooler\.dense\.(weight|bias)")
 HEADS = {"mim": "mim_head", "mlm": "mlm_head", "mmm_image": "mmm_image_head", "mmm_text": "mmm_text_head"}
 BLOCK = {
     "attention_norm": ("layernorm_before",),
@@ -49,14 +51,20 @@ def options(config: Any) -> dict[str, Any]:
     size = {key: side("image_config", image, key, problems) for key in ("image_size", "patch_size")}
     refuse(f"this {ARCHITECTURE} is none that vltk has", problems)
     return {
-        "image": _sizes("vit", image)
+        "image": sizes("vit", image)
         | {"image_size": size["image_size"], "patch": size["patch_size"], "mask_token": image.mask_token},
-        "text": _sizes("bert", text) | {"vocab": text.vocab_size, "max_length": text.max_position_embeddings},
-        "fusion": _sizes("joint", fusion),
+        "text": sizes("bert", text) | {"vocab": text.vocab_size, "max_length": text.max_position_embeddings},
+        "fusion": sizes("joint", fusion),
         "codes": image.vocab_size,
         "embedding": config.projection_dim,
         "head_eps": image.layer_norm_eps,
     }
+
+
+def model(config: Any, pixels: Pixels) -> Choice:
+    """Our model for a FlavaConfig, its pixels normalised as the folder says."""
+    given = options(config)
+    return choose("models/families", FAMILY, **(given | {"image": given["image"] | pixels}))
 
 
 def config(model: Choice) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def config(model: Choice) -> dict[str, Any]:
     refuse(f"{ARCHITECTURE} cannot say this", others)
     fixed = {"patch_bias": True, "embedding_norm": False, "activation": "gelu", "eps": chosen.head_eps}
     problems = differing("model.image", image, fixed | {"width": fusion.width})
-    problems += differing("model.text", text, {"eps": chosen.head_eps, "width": fusion.width})
+    problems += differing("model.text", text, {"norm": "pre", "eps": chosen.head_eps, "width": fusion.width})
     refuse(f"{ARCHITECTURE} cannot say this", problems)
     return {
         "image_config": _their_sizes(image)
@@ -88,31 +96,51 @@ def config(model: Choice) -> dict[str, Any]:
 def links(model: Choice) -> list[Link]:
     """Every tensor of our model and its name in the file."""
     chosen: Any = model
-    image, width = chosen.image, (1, 1, chosen.fusion.width)
+    found = [
+        Link("fusion.cls", ("flava.multimodal_model.cls_token",), (1, 1, chosen.fusion.width)),
+        Link("logit_scale", ("flava.logit_scale",)),
+    ]
+    found += image_links(chosen.image, "flava.image_model.")
+    found += text_links(chosen.text, "flava.text_model.")
+    found += transformer_links("fusion", chosen.fusion, "flava.multimodal_model.")
+    for name in ("image", "text"):
+        found += both(f"{name}_projection", f"flava.{name}_projection")
+        found += both(f"fusion.{name}_projection", f"flava.{name}_to_mm_projection")
+    return found + _head_links()
+
+
+def image_links(image: Any, tower: str) -> list[Link]:
+    """Those of the image encoder; `tower` stands before each of their names. ViT's are the same."""
     patches = (image.image_size // image.patch) ** 2
-    embeddings = "flava.image_model.embeddings"
+    embeddings, width = f"{tower}embeddings", (1, 1, image.width)
     kernel = (image.width, 3, image.patch, image.patch)
     found = [
         Link("image.cls", (f"{embeddings}.cls_token",), width),
         Link("image.positions", (f"{embeddings}.position_embeddings",), (1, 1 + patches, image.width)),
         Link("image.patch_projection.weight", (f"{embeddings}.patch_embeddings.projection.weight",), kernel),
         Link("image.patch_projection.bias", (f"{embeddings}.patch_embeddings.projection.bias",)),
-        Link("fusion.cls", ("flava.multimodal_model.cls_token",), width),
-        Link("logit_scale", ("flava.logit_scale",)),
     ]
     if image.mask_token:
         found.append(Link("image.mask_token", (f"{embeddings}.mask_token",), width))
-    for name, other in (("words", "word"), ("positions", "position"), ("types", "token_type")):
-        found.append(Link(f"text.{name}.weight", (f"flava.text_model.embeddings.{other}_embeddings.weight",)))
-    found += both("text.embedding_norm", "flava.text_model.embeddings.LayerNorm")
-    for name, other in (("image", "image"), ("text", "text"), ("fusion", "multimodal")):
-        tower = f"flava.{other}_model"
-        found += blocks(f"{name}.transformer.blocks", f"{tower}.encoder.layer", getattr(chosen, name).depth, BLOCK)
-        found += both(f"{name}.transformer.norm", f"{tower}.layernorm")
-    for name in ("image", "text"):
-        found += both(f"{name}_projection", f"flava.{name}_projection")
-        found += both(f"fusion.{name}_projection", f"flava.{name}_to_mm_projection")
-    return found + _head_links()
+    return found + transformer_links("image", image, tower)
+
+
+def text_links(text: Any, tower: str) -> list[Link]:
+    """Those of the text encoder."""
+    return embedding_links(tower) + transformer_links("text", text, tower)
+
+
+def embedding_links(tower: str) -> list[Link]:
+    """Those of the words, positions and types in front of a text encoder; BERT's are the same."""
+    tables = (("words", "word"), ("positions", "position"), ("types", "token_type"))
+    found = [Link(f"text.{name}.weight", (f"{tower}embeddings.{other}_embeddings.weight",)) for name, other in tables]
+    return found + both("text.embedding_norm", f"{tower}embeddings.LayerNorm")
+
+
+def transformer_links(name: str, encoder: Any, tower: str) -> list[Link]:
+    """Those of a stack of pre-LN blocks and its final norm."""
+    found = blocks(f"{name}.transformer.blocks", f"{tower}encoder.layer", encoder.depth, BLOCK)
+    return found + both(f"{name}.transformer.norm", f"{tower}layernorm")
 
 
 def poolers(model: Choice) -> Weights:
@@ -127,20 +155,14 @@ def poolers(model: Choice) -> Weights:
 
 
 def ours(file: Weights) -> Weights:
-    """The file's tensors without poolers, and each head's bias under `decoder.bias` alone, whichever name it has."""
-    found = {name: tensor for name, tensor in file.items() if not POOLERS.fullmatch(name)}
+    """The file's tensors without poolers and codebook, each head's bias under `decoder.bias` alone."""
+    kept = (name for name in file if not UNUSED.fullmatch(name) and not name.startswith(dvae.PREFIX))
+    found = {name: file[name] for name in kept}
     for head in HEADS.values():
         bias = found.pop(f"{head}.bias", None)
         if bias is not None:
             found.setdefault(f"{head}.decoder.bias", bias)
     return found
-
-
-def config_class() -> Any:
-    """The class of its config.json."""
-    from transformers import FlavaConfig
-
-    return FlavaConfig
 
 
 def _head_links() -> list[Link]:
@@ -153,7 +175,8 @@ def _head_links() -> list[Link]:
     return found
 
 
-def _sizes(part: str, config: Any) -> dict[str, Any]:
+def sizes(part: str, config: Any) -> dict[str, Any]:
+    """The options of an encoder that every transformer's config says."""
     return {"part": part} | {key: getattr(config, other) for key, other in SIZES.items()}
 
 

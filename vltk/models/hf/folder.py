@@ -10,12 +10,13 @@ from typing import Any
 
 from vltk.errors import VltkError
 from vltk.log import say
+from vltk.models.hf.checks import Pixels
 
 CONFIG = "config.json"
 
 
-def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, Any]:
-    """Which of `formats` (modules beside this one) the folder is in, and its config with all defaults.
+def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, str, Any]:
+    """Which of `formats` (modules beside this one) the folder is in, its architecture, its config with all defaults.
 
     Raises VltkError where it is in none of them, or its config.json says what no such model can be.
     """
@@ -29,18 +30,26 @@ def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, Any]:
     except ValueError as error:
         raise VltkError(f"{path} cannot be read: {error}") from error
     given = content.get("architectures") or []
-    names = next((names for names in formats if names.ARCHITECTURE in given), None)
-    if names is None:
-        have = ", ".join(names.ARCHITECTURE for names in formats)
-        raise VltkError(f"{path}: architectures: {', '.join(given) or 'nothing'} given; have: {have}")
+    known = {architecture: names for names in formats for architecture in names.CONFIGS}
+    architecture = next((name for name in given if name in known), None)
+    if architecture is None:
+        raise VltkError(f"{path}: architectures: {', '.join(given) or 'nothing'} given; have: {', '.join(known)}")
+    names = known[architecture]
     try:
-        return names, names.config_class().from_dict(content)
+        return names, architecture, config_class(names, architecture).from_dict(content)
     except (StrictDataclassError, ValueError, TypeError) as error:
         raise VltkError(f"{path}: {error}") from error
 
 
-def read_normalisation(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation of the pixels, where the folder says them (all known models use CLIP's)."""
+def config_class(names: Any, architecture: str) -> Any:
+    """transformers' class of the config.json of an architecture."""
+    import transformers
+
+    return getattr(transformers, names.CONFIGS[architecture])
+
+
+def read_normalisation(folder: Path) -> Pixels:
+    """Mean and standard deviation of the pixels, where the folder says them."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
             content = json.loads((folder / name).read_text(encoding="utf-8"))
