@@ -168,7 +168,7 @@ def import_hf(
     folder: Annotated[Path, typer.Argument(help="A Hugging Face folder: config.json and safetensors.")],
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of the run to make.")],
 ) -> None:
-    """Make a run from FlavaForPreTraining or CLIPModel."""
+    """Make a run from FlavaForPreTraining, CLIPModel or FlavaImageCodebook."""
     from vltk.convert import import_hf as read
 
     typer.echo(read(folder, run))

@@ -1,6 +1,7 @@
 """Weights in and out: a Hugging Face folder becomes a run, a run becomes a Hugging Face folder or bare weights.
 
-`FlavaForPreTraining` and `CLIPModel`, safetensors only. The names and shapes of both sides are in vltk/models/hf.
+`FlavaForPreTraining` and `CLIPModel`, inwards also `FlavaImageCodebook`; safetensors only. The names and shapes of both
+sides are in vltk/models/hf.
 """
 
 from __future__ import annotations
@@ -57,27 +58,41 @@ def import_hf(folder: Path, run: str) -> Path:
     that do not fit its config.json, and where the run exists; nothing is written then.
     """
     home = RUNS / run
-    names, config = read_config(folder, FORMATS)
-    options = names.options(config)
-    options["image"] |= read_normalisation(folder)
-    model = choose("models/families", names.FAMILY, **options)
+    names, config = read_config(folder, (*FORMATS, dvae))
     file = {name: tensor for name, tensor in read_folder(folder).items() if not name.endswith(BUFFERS)}
-    codes_file = {name: file.pop(name) for name in list(file) if name.startswith(dvae.PREFIX)}
-    weights = _taken(model, names.links(model), _cleaned(names.ours(file), len(file)), folder)
-    size, vocab = options["image"]["image_size"], options["text"]["vocab"]
-    main = Imported("model", model, weights, "itc", size, tokens=read_tokens(folder, vocab))
-    stages = [main]
-    if codes_file:
-        choice = choose("models/codebooks", "dvae", **dvae.options(config.image_codebook_config))
-        codes = _taken(choice, dvae.links(choice), codes_file, folder)
-        stages.insert(0, Imported("codes", choice, codes, "dvae", size // options["image"]["patch"] * dvae.STRIDE))
-        main.frozen["codes"] = home / "codes"
     about = {"architecture": names.ARCHITECTURE, "folder": str(folder)}
-    about |= {key: getattr(config.text_config, key, None) for key in SPECIAL}
+    if names is dvae:
+        prefixed = {f"{dvae.PREFIX}{name}": tensor for name, tensor in file.items()}
+        stages = [_tokenizer(config, prefixed, dvae.IMAGE_SIZE, folder)]
+    else:
+        stages = _family(names, config, file, home, folder)
+        about |= {key: getattr(config.text_config, key, None) for key in SPECIAL}
     with _whole(home) as part:
         for order, stage in enumerate(stages):
             _write_run(part, home, stage, about, order)
     return home
+
+
+def _family(names: Any, config: Any, file: Weights, home: Path, folder: Path) -> list[Imported]:
+    """The image codebook, if there is one, and the model that is trained on its codes."""
+    options = names.options(config)
+    options["image"] |= read_normalisation(folder)
+    model = choose("models/families", names.FAMILY, **options)
+    codes_file = {name: file.pop(name) for name in list(file) if name.startswith(dvae.PREFIX)}
+    weights = _taken(model, names.links(model), _cleaned(names.ours(file), len(file)), folder)
+    size, vocab = options["image"]["image_size"], options["text"]["vocab"]
+    main = Imported("model", model, weights, "itc", size, tokens=read_tokens(folder, vocab))
+    if not codes_file:
+        return [main]
+    main.frozen["codes"] = home / "codes"
+    codes_size = size // options["image"]["patch"] * dvae.STRIDE
+    return [_tokenizer(config.image_codebook_config, codes_file, codes_size, folder), main]
+
+
+def _tokenizer(config: Any, file: Weights, size: int, folder: Path) -> Imported:
+    """The image codebook of a FlavaImageCodebookConfig, for images of `size` pixels."""
+    choice = choose("models/codebooks", "dvae", **dvae.options(config))
+    return Imported("codes", choice, _taken(choice, dvae.links(choice), file, folder), "dvae", size)
 
 
 def export(kind: str, spec: str, folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Twenty steps of each objective at toy size on fixed batches, and what the loader makes of fixed data.
 
-No codebook and no image decoder stands before the losses, so that they depend on no near tie and no other library.
+No codebook and no image decoder stands before the losses, so that they depend on no near tie and no other library
+(but for `vqkd`, where the codebook is what is trained).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vltk.train.pretraining import Pretraining
 
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
-OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage")
+OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "vqkd")
 TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
 
@@ -34,13 +35,14 @@ Curve = dict[str, list[float]]
 
 def curve(objective: str) -> Curve:
     """The losses by name at each step, and the gradient norms."""
-    whole = _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
+    whole = _tokenizer(objective) if objective in TOKENIZER else _others(objective)
     reached = whole.reached("all", _batch(0))
     engine = Torch(whole, groups(whole, {"all": reached}), OPTIONS, "fp32")
     found: Curve = {}
     for step in range(STEPS):
         record = run_step(engine, whole, "all", [_batch(step)], step, seed=0)
         norm = engine.step(learning_rate(OPTIONS, step, STEPS), "all")
+        whole.after_step(step)
         for name, value in [*record.losses.items(), ("gradient norm", torch.tensor(norm))]:
             found.setdefault(name, []).append(float(f"{float(value):.8g}"))
     return found
@@ -56,6 +58,10 @@ def _tokenizer(objective: str) -> Pretraining:
     model = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=16, code_width=8).build()
     part = choose("objectives", objective, **TOKENIZER[objective]).build()
     return Pretraining(tiny.randomised(model, seed=0, std=0.3).train(), {"all": {objective: part}})
+
+
+def _others(objective: str) -> Pretraining:
+    return tiny.distilling() if objective == "vqkd" else tiny.pretraining(tiny.flava(), objective)
 
 
 def order() -> dict[str, Any]:

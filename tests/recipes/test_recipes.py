@@ -26,7 +26,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]
 
 
 def test_the_shipped_recipes() -> None:
-    assert RECIPES == ["clip", "clip-tiny", "flava", "flava-flickr8k", "flava-tiny"]
+    assert RECIPES == ["clip", "clip-tiny", "dvae-flickr8k", "flava", "flava-flickr8k", "flava-tiny", "vqkd-tiny"]
 
 
 @pytest.mark.parametrize("name", RECIPES)

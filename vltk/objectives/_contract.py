@@ -25,10 +25,14 @@ Views = dict[str, dict[str, Any]]
 
 @dataclass
 class Losses:
-    """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches."""
+    """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches.
+
+    codes: (K,) how often each code of a tokenizer in training was chosen; they add up until a row is logged.
+    """
 
     sums: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    codes: Tensor | None = None
 
 
 class Objective(Protocol):
@@ -44,6 +48,17 @@ class Objective(Protocol):
 
     def __call__(self, encoded: Encoded, step: int) -> Losses:
         """The losses of one micro-batch."""
+
+
+class Following(Objective, Protocol):
+    """An objective that changes what no gradient reaches, as the codes of VQ-KD, from all that its step has seen.
+
+    What it keeps of a step is seen in training mode alone; what must outlast the step are its or the model's persistent
+    buffers, the same on every rank.
+    """
+
+    def after_step(self, step: int) -> None:
+        """Called once behind each optimizer step, on every rank, also where the step belonged to another stream."""
 
 
 class Joining(Objective, Protocol):

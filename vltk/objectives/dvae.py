@@ -1,7 +1,8 @@
 """Training of DALL-E's visual tokenizer (arXiv 2102.12092 section 2.1 and appendix A.2).
 
 Gumbel-softmax relaxation forward and backward, logit-Laplace reconstruction, KL to the uniform prior over the codes.
-Schedules are from memory of appendix A.2 and are written into the recipes, where they can be changed.
+Schedules are from memory of appendix A.2 and are written into the recipes, where they can be changed; that of the
+learning rate, which falls over steps of its own, is the optimizer's (`lr_steps`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vltk.models.codebooks._usage import counted
 from vltk.models.codebooks.dvae import map_pixels, unmap_pixels
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
@@ -59,7 +61,9 @@ class DVaeReconstruction(nn.Module):
         kl_weight = half_cosine(0.0, self.kl, step / self.kl_steps)
         kl = kl_weight * kl_to_uniform(logits).sum() / (logits.shape[2] * logits.shape[3])
         sums = {"reconstruction": self.weight * reconstruction, "kl": self.weight * kl}
-        return Losses(sums, {"temperature": logits.new_tensor(temperature), **health(logits, mean, target)})
+        noise = psnr(unmap_pixels(mean.sigmoid()), unmap_pixels(target)).mean()  # of the relaxed codes
+        counts = counted(logits.argmax(1), logits.shape[1])
+        return Losses(sums, {"temperature": logits.new_tensor(temperature), "psnr": noise}, counts)
 
 
 def half_cosine(start: float, end: float, progress: float) -> float:
@@ -80,13 +84,7 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def health(logits: Tensor, mean: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Codes used and their perplexity in this micro-batch, and the PSNR of the relaxed reconstruction in dB."""
-    counts = torch.bincount(logits.argmax(1).flatten(), minlength=logits.shape[1]).float()
-    share = counts / counts.sum()
-    error = F.mse_loss(unmap_pixels(mean.sigmoid()), unmap_pixels(target))
-    return {
-        "codes_used": (counts > 0).sum().float(),
-        "perplexity": torch.exp(torch.special.entr(share).sum()),
-        "psnr": -10 * torch.log10(error),
-    }
+def psnr(images: Tensor, others: Tensor) -> Tensor:
+    """(B, 3, S, S) in [0, 1], two of them -> (B,) dB of each image, at most 100."""
+    error = F.mse_loss(images, others, reduction="none").flatten(1).mean(1)
+    return -10 * torch.log10(error.clamp(min=1e-10))

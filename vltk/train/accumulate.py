@@ -28,6 +28,7 @@ class Record:
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    codes: Tensor | None = None  # (K,) how often each was chosen, of this rank's share
 
     def add(self, losses: Losses, totals: dict[str, Tensor]) -> Tensor:
         """Books the losses of a micro-batch; returns their sum, ready for backward."""
@@ -36,6 +37,8 @@ class Record:
             self.losses[name] = self.losses.get(name, torch.zeros_like(mean)) + mean.detach()
         for name, value in losses.metrics.items():
             self.metrics.setdefault(name, []).append(value)
+        if losses.codes is not None:
+            self.codes = losses.codes if self.codes is None else self.codes + losses.codes
         return sum(means.values(), start=torch.zeros((), device=dist.device()))
 
 

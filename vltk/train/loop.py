@@ -47,6 +47,7 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
             _check_losses(setup, record, step, stream)
             norm = engine.step(lr, stream)
             _check_norm(setup, norm, step, stream)
+            setup.pretraining.after_step(step)
             done = step + 1
             recorder.add(stream, record, stage.streams[stream].batch_size, norm)
             stop = signals.asked()

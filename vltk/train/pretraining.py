@@ -58,7 +58,15 @@ class Pretraining(nn.Module):
                 losses = part(encoded, step)
                 found.sums |= losses.sums
                 found.metrics |= losses.metrics
+                found.codes = losses.codes if found.codes is None else found.codes
         return found, embedded
+
+    def after_step(self, step: int) -> None:
+        """What objectives do once the optimizer has stepped: codes, teachers and centres that no gradient reaches."""
+        for parts in self.objectives.values():
+            for part in cast(Mapping[str, Any], parts).values():
+                if hasattr(part, "after_step"):
+                    part.after_step(step)
 
     def _plan(self, stream: str, parts: Mapping[str, Objective]) -> Plan:
         return Plan.of(read for part in parts.values() for read in part.reads(set(self.views[stream])))
@@ -68,8 +76,13 @@ class Pretraining(nn.Module):
         return any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
 
     def reached(self, stream: str, batch: Mapping[str, Tensor]) -> set[str]:
-        """Names of the parameters that the losses of `stream` depend on, read off the autograd graph."""
+        """Names of the parameters that the losses of `stream` depend on, read off the autograd graph.
+
+        In evaluation mode: no step is made of this batch, and no objective keeps anything of it.
+        """
+        self.eval()
         losses, _ = self(stream, batch, 0)
+        self.train()
         leaves = _leaves([total.grad_fn for total in losses.sums.values()])
         return {name for name, parameter in self.named_parameters() if id(parameter) in leaves}
 

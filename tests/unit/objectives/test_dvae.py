@@ -11,7 +11,7 @@ import torch
 
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
-from vltk.objectives.dvae import half_cosine, health, kl_to_uniform, logit_laplace
+from vltk.objectives.dvae import half_cosine, kl_to_uniform, logit_laplace, psnr
 from vltk.parts import choose
 
 
@@ -44,13 +44,18 @@ def test_schedules() -> None:
     assert half_cosine(1, 0.25, 1) == half_cosine(1, 0.25, 7) == 0.25
 
 
-def test_health_counts_codes() -> None:
-    logits = torch.zeros(1, 6, 2, 2)
-    for place, code in enumerate((1, 1, 4, 4)):
-        logits[0, code, place // 2, place % 2] = 9
-    metrics = health(logits, torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
-    assert metrics["codes_used"] == 2
-    assert metrics["perplexity"].item() == pytest.approx(2, rel=1e-5)
+def test_psnr_of_each_image() -> None:
+    images = torch.rand(3, 3, 4, 4)
+    others = (images + torch.tensor([0.0, 0.1, 0.01]).view(3, 1, 1, 1)).double()
+    assert psnr(images.double(), others).tolist() == pytest.approx([100, 20, 40], abs=1e-3)
+
+
+def test_the_codes_of_a_micro_batch_are_counted() -> None:
+    codes: Any = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=12, code_width=8).build()
+    images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    losses = choose("objectives", "dvae").build()(Encoded(codes, {"image": images}, Plan.of([])), 0)
+    assert losses.codes.tolist() == torch.bincount(codes.codes(images).flatten(), minlength=12).tolist()
+    assert 0 < losses.metrics["psnr"] < 40
 
 
 def test_loss_is_a_mean_over_images_and_learns() -> None:

@@ -46,7 +46,7 @@ class DVae(nn.Module):
         decoder: bool = True,
     ) -> None:
         super().__init__()
-        self.num_codes, self.stride = codes, 2 ** (groups - 1)
+        self.num_codes, self.stride, self.reconstructs = codes, 2 ** (groups - 1), decoder
         widths = [width * 2**g for g in range(groups)]
         gain = 1 / (groups * blocks) ** 2
         self.encoder = _encoder(widths, blocks, gain, codes)
@@ -57,7 +57,9 @@ class DVae(nn.Module):
                 nn.init.zeros_(part.bias)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w)."""
+        """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
+        if images.shape[-1] % self.stride:
+            raise VltkError(f"images of {images.shape[-1]} pixels given, no multiple of the stride {self.stride}")
         return self.encoder(map_pixels(images))
 
     def stats(self, soft_codes: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""transformers' FlavaImageCodebook (modeling_flava.py): the encoder of DALL-E's dVAE and the codebook `dvae`."""
+"""transformers' FlavaImageCodebook (modeling_flava.py): the encoder of DALL-E's dVAE and the codebook `dvae`.
+
+It lies in a folder of its own, or inside that of a FlavaForPreTraining, where its names begin with `PREFIX`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from vltk.models.hf.checks import differing, refuse
 from vltk.models.weights import Link, both
 from vltk.parts import Choice
 
+ARCHITECTURE = "FlavaImageCodebook"
 PREFIX = "image_codebook."
 GROUPS = 4  # written out in FlavaImageCodebook; its config's num_groups only sets the gain
 STRIDE = 2 ** (GROUPS - 1)
+IMAGE_SIZE = 112  # FLAVA's, for a code a patch of 16 in 224 pixels; the config of the codebook alone says none
 
 
 def options(config: Any) -> dict[str, Any]:
@@ -42,3 +47,10 @@ def links(codes: Choice) -> list[Link]:
             if group > 1 and block == 1:
                 found += both(f"{ours}.identity", f"{theirs}.id_path")
     return found
+
+
+def config_class() -> Any:
+    """The class of its config.json, where it has a folder of its own."""
+    from transformers import FlavaImageCodebookConfig
+
+    return FlavaImageCodebookConfig
