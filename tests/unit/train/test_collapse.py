@@ -30,8 +30,13 @@ def test_a_stage_warns_before_it_learns_nothing(home: Path, capsys: pytest.Captu
     weights["encoder.output.weight"].zero_()  # the bias alone decides: one code for everything
     save_file(weights, path)
     capsys.readouterr()
-    options = ["stages.codes=null", "stages.text=null", "stages.joint=null", "stages.image.frozen.codes=broken/codes"]
+    options = [
+        "stages.codes=null",
+        "stages.text=null",
+        "stages.joint=null",
+        "stages.image.frozen.codes=runs/broken/codes",
+    ]
     assert call("train", "flava-tiny", DEBUG, "name=next", *options) == 0
     said = capsys.readouterr().err
-    assert "the tokenizer broken/codes has collapsed: 1 of its 16 codes in 32 images of the stream image" in said
+    assert "the tokenizer runs/broken/codes has collapsed: 1 of its 16 codes in 32 images of the stream image" in said
     assert "perplexity 1.00" in said
