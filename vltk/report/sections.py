@@ -75,6 +75,8 @@ def _progress(stage: StageRecord) -> float:
 
 
 def _value(score: Score, value: float) -> str:
+    if score.metric.endswith("PSNR"):
+        return f"{value:.1f} dB"
     return f"{value:.1f} %" if score.in_percent else number(value)
 
 
@@ -113,7 +115,7 @@ def _figure(score: Score, scores: list[Score]) -> str:
         before, same, behind = other.metric.partition(score.metric)
         beside = before == "k-means " or behind.startswith(" at ")
         if same and beside and (other.task, other.split) == (score.task, score.split):
-            lines.append(f"{before}{behind} {_value(other, other.latest['value'])}".strip())
+            lines.append(f"{(before + behind).strip()} {_value(other, other.latest['value'])}")
     smalls = "".join(f"<small>{escape(line)}</small>" for line in lines)
     return f"<div><b>{_value(score, score.latest['value'])}</b><span>{_metric(score)}</span>{smalls}</div>"
 
