@@ -56,7 +56,7 @@ def _batch(step: int) -> dict[str, torch.Tensor]:
 
 def _tokenizer(objective: str) -> Pretraining:
     model = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=16, code_width=8).build()
-    part = choose("objectives", objective, **TOKENIZER[objective]).build()
+    part = choose("objectives", objective, **TOKENIZER[objective]).build(model=model)
     return Pretraining(tiny.randomised(model, seed=0, std=0.3).train(), {"all": {objective: part}})
 
 

@@ -112,7 +112,7 @@ class VectorQuantizedDistillation(nn.Module):
     def _start(self, encodings: Tensor) -> None:
         """K-means over the encodings of the step."""
         table = self._beside[0].codebook
-        centres, counts = kmeans(dist.gather(encodings), table, self.iterations)
+        centres, counts = kmeans(dist.gather(encodings), table, self.iterations, unit=True)
         table.copy_(dist.from_main(centres))
         self.hits.copy_(dist.from_main(counts))
         self.started.fill_(True)

@@ -78,7 +78,7 @@ def test_sums_of_each_code(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kmeans_finds_what_lies_together() -> None:
     middles = torch.eye(4, 6)
     encodings = F.normalize(middles.repeat_interleave(30, 0) + 0.05 * torch.randn(120, 6), dim=1)
-    centres, counts = _kmeans.kmeans(encodings, vectors(12, 6), 20)
+    centres, counts = _kmeans.kmeans(encodings, vectors(12, 6), 20, unit=True)
     assert sorted(set((centres @ middles.T).argmax(1).tolist())) == [0, 1, 2, 3]
     assert (centres @ middles.T).max(1).values.min() > 0.98
     torch.testing.assert_close(centres.norm(dim=1), torch.ones(12))
@@ -90,7 +90,7 @@ def test_kmeans_finds_what_lies_together() -> None:
 
 def test_with_fewer_encodings_than_codes_the_rest_stays() -> None:
     table, few = vectors(8, 4), vectors(3, 4, seed=5)
-    centres, counts = _kmeans.kmeans(few, table, 3)
+    centres, counts = _kmeans.kmeans(few, table, 3, unit=True)
     assert torch.equal(centres[3:][counts[3:] == 0], table[3:][counts[3:] == 0]) and (counts[:3] == 1).any()
 
 

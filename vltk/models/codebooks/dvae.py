@@ -70,7 +70,20 @@ class DVae(nn.Module):
         """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
         if images.shape[-1] % self.stride:
             raise VltkError(f"images of {images.shape[-1]} pixels given, no multiple of the stride {self.stride}")
-        return self.encoder(map_pixels(images))
+        return self._whole(self.encoder.output, self.encoder[:-1](map_pixels(images)))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B * N, W) fp32: what the codes are told from, row by row."""
+        return self.encoder[:-1](map_pixels(images)).permute(0, 2, 3, 1).flatten(0, 2).float()
+
+    @torch.no_grad()
+    def start_codes(self, centres: Tensor, spread: float) -> None:
+        """Each code becomes one of `centres` (K, W) of the features: logits -|feature - centre|^2 / spread + constant."""
+        output = self.encoder.output
+        apart = centres - centres.mean(0)  # what is common to all codes makes no difference
+        output.weight.copy_(2 / spread * apart[:, :, None, None])
+        output.bias.copy_(-centres.square().sum(1) / spread)
 
     def stats(self, soft_codes: Tensor) -> Tensor:
         """(B, K, h, w) one-hot or relaxed -> (B, 6, S, S): mean and log scale of the logit-Laplace, 3 channels each.
@@ -79,7 +92,12 @@ class DVae(nn.Module):
         """
         if self.decoder is None:
             raise VltkError("this codebook has an encoder only (decoder: false): it gives codes, not images")
-        return self.decoder(soft_codes)
+        return self.decoder[1:](self._whole(self.decoder.input, soft_codes))
+
+    def _whole(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """The layers next to the codes are computed in fp32 under autocast too, as DALL-E does it."""
+        with torch.autocast(x.device.type, enabled=False):
+            return layer(x.float())
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> Tensor:
