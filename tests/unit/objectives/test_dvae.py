@@ -112,11 +112,9 @@ def test_a_start_by_kmeans_uses_the_codes() -> None:
     assert found > 15 and found > 1.5 * before
     features = codes.features(images)
     logits = codes.logits(images).detach().permute(0, 2, 3, 1).flatten(0, 2)
-    centres = torch.stack(
-        [features[codes.codes(images).flatten() == code].mean(0) for code in codes.codes(images).unique()]
-    )
-    far = torch.cdist(features, centres).square()
-    mine = logits[:, codes.codes(images).unique()]
+    own = codes.codes(images).flatten()
+    centres = torch.stack([features[own == code].mean(0) for code in own.unique()])
+    far, mine = torch.cdist(features, centres).square(), logits[:, own.unique()]
     gaps = [(far[:, :1] - far)[:, 1:].flatten(), (mine - mine[:, :1])[:, 1:].flatten()]
     assert torch.corrcoef(torch.stack(gaps))[0, 1] > 0.99  # logits are squared distances, scaled
     assert 0.3 < logits.softmax(1).max(1).values.mean() < 1

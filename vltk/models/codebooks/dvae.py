@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +71,7 @@ class DVae(nn.Module):
         """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
         if images.shape[-1] % self.stride:
             raise VltkError(f"images of {images.shape[-1]} pixels given, no multiple of the stride {self.stride}")
-        return self._whole(self.encoder.output, self.encoder[:-1](map_pixels(images)))
+        return self._whole(self.encoder[-1], self.encoder[:-1](map_pixels(images)))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -79,8 +80,8 @@ class DVae(nn.Module):
 
     @torch.no_grad()
     def start_codes(self, centres: Tensor, spread: float) -> None:
-        """Each code becomes one of `centres` (K, W) of the features: logits -|feature - centre|^2 / spread + constant."""
-        output = self.encoder.output
+        """Each code becomes one of `centres` (K, W) of the features: logits -|feature - centre|^2 / spread, shifted."""
+        output: Any = self.encoder[-1]
         apart = centres - centres.mean(0)  # what is common to all codes makes no difference
         output.weight.copy_(2 / spread * apart[:, :, None, None])
         output.bias.copy_(-centres.square().sum(1) / spread)
@@ -92,7 +93,7 @@ class DVae(nn.Module):
         """
         if self.decoder is None:
             raise VltkError("this codebook has an encoder only (decoder: false): it gives codes, not images")
-        return self.decoder[1:](self._whole(self.decoder.input, soft_codes))
+        return self.decoder[1:](self._whole(self.decoder[0], soft_codes))
 
     def _whole(self, layer: nn.Module, x: Tensor) -> Tensor:
         """The layers next to the codes are computed in fp32 under autocast too, as DALL-E does it."""
