@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import vltk
 from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
+from vltk.needs import DATA_OPTIONS
 from vltk.recipe import Recipe, available, glance
 
 ROOT = Path(vltk.__file__).parent.parent
@@ -81,8 +82,9 @@ def kinds(recipe: Recipe) -> dict[str, str]:
             for data in stream.data:
                 found[data] = part if part == "train" else found.get(data, part)
         for loc, child in recipe.trees[name].walk():
-            if loc[:2] == ("evaluate", "tasks") and loc[-1] == "data":
-                found[child.value] = "train"
+            if loc[:2] == ("evaluate", "tasks") and loc[3:] in DATA_OPTIONS and isinstance(child.value, str):
+                found.setdefault(child.value, "images")
+                found[child.value] = "train" if loc[-1] == "data" else found[child.value]
     return found
 
 

@@ -61,6 +61,23 @@ def clip(seed: int = 0, activation: str = "quick_gelu") -> Any:
     return randomised(choose("models/families", "clip", image=image, text=text, embedding=24).build(), seed)
 
 
+def vqkd(seed: int = 0) -> Any:
+    """A VQ-KD tokenizer of 16 codes for the same images and patches."""
+    image = {"part": "vit", **TOWER, "image_size": IMAGE, "eps": 1e-6, "mask_token": False}
+    model: Any = choose("models/codebooks", "vqkd", image=image, codes=16, code_width=8).build()
+    table = torch.randn(model.codebook.shape, generator=torch.Generator().manual_seed(seed))
+    model.codebook.copy_(nn.functional.normalize(table, dim=1))
+    return randomised(model, seed, std=0.2)
+
+
+def distilling(**options: Any) -> Pretraining:
+    """Its training, with the image encoder of a FLAVA as the teacher."""
+    model = vqkd()
+    part: Any = choose("objectives", "vqkd", decoder_depth=1, **options).build(model=model, teacher=flava(seed=1))
+    randomised(part.decoder, seed=2, std=0.1)
+    return Pretraining(model, {"all": {"vqkd": part}}).train()
+
+
 def randomised(module: nn.Module, seed: int, std: float = 0.05) -> nn.Module:
     """Every parameter N(0, std), norms 1 + N: zero starts would hide errors of order, masking and bias."""
     generator = torch.Generator().manual_seed(seed)

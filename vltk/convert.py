@@ -59,13 +59,14 @@ def import_hf(folder: Path, run: str) -> Path:
         say(f"{len(unused)} tensors are left out, which no pretraining loss trains: {', '.join(unused[:SHOWN])}")
     stages = _codes_stage(given)
     frozen = {stage.name: home / stage.name for stage in stages}
+    name = "codes" if given.format is dvae else "model"
     text: Any = getattr(given.model, "text", None)
     tokens = read_tokens(folder, text.vocab) if text else None
     keys: dict[str, Any] = {"frozen": {name: str(path) for name, path in frozen.items()}}
     if tokens:
-        vocab, longest = str(home / "model" / "vocab.txt"), min(TEXT_LENGTH, text.max_length)
+        vocab, longest = str(home / name / "vocab.txt"), min(TEXT_LENGTH, text.max_length)
         keys["tokenizer"] = TokenizerOptions(vocab=vocab, max_length=longest)
-    stages.append(Imported("model", imported(given.model, folder, **keys), weights, frozen, tokens))
+    stages.append(Imported(name, imported(given.model, folder, **keys), weights, frozen, tokens))
     about: dict[str, Any] = {"architecture": given.architecture, "folder": str(folder)}
     about |= {key: getattr(getattr(given.config, "text_config", None), key, None) for key in SPECIAL}
     with _whole(home) as part:
@@ -83,7 +84,7 @@ def _codes_stage(given: HfModel) -> list[Imported]:
     codes = taken(choice, dvae.links(choice), file, given.folder)
     image: Any = getattr(given.model, "image")  # noqa: B009
     size = ImageOptions(size=image.image_size // image.patch * dvae.STRIDE)
-    return [Imported("codes", imported(choice, given.folder, "dvae", image=size), codes)]
+    return [Imported("codes", imported(choice, given.folder, image=size), codes)]
 
 
 def export(kind: str, spec: str, folder: Path) -> Path:

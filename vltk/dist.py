@@ -67,6 +67,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
+def from_main(tensor: Tensor) -> Tensor:
+    """The main process's `tensor` on each rank, where all have one of the same shape; without gradient."""
+    if world() == 1:
+        return tensor
+    own = tensor.detach().clone()
+    torch_dist.broadcast(own, 0)
+    return own
+
+
 def gather(tensor: Tensor) -> Tensor:
     """(B, ...) on each rank -> (world * B, ...), in rank order; without gradient."""
     if world() == 1:

@@ -53,16 +53,19 @@ class HfFolder:
         return imported(self.model.model, self.path)
 
 
-def imported(model: Choice, folder: Path, objective: str | None = None, **keys: Any) -> Stage:
+def imported(model: Choice, folder: Path, **keys: Any) -> Stage:
     """The recipe of a model that was trained elsewhere: its stream and single step stand for that training."""
+    from vltk.models.hf import dvae
     from vltk.recipe import ImageOptions, Stage
 
     image, text = getattr(model, "image", None), getattr(model, "text", None)
-    stood = objective or ("itc" if image and text else "mim" if image else "mlm")
+    codebook = model.part == "dvae"
+    size = dvae.IMAGE_SIZE if codebook else image.image_size if image else ImageOptions().size
+    stood = "dvae" if codebook else "itc" if image and text else "mim" if image else "mlm"
     said: dict[str, Any] = {
         "description": f"Imported from {folder}: streams, steps and optimizer say nothing about its training.",
         "model": model,
-        "image": ImageOptions(size=image.image_size) if image else ImageOptions(),
+        "image": ImageOptions(size=size),
         "steps": 1,
         "streams": {"imported": {"data": ["imported"], "batch_size": 1, "objectives": {stood: {}}}},
     }

@@ -17,6 +17,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
+SHOWN = {  # metrics that stand beside the losses: the health of a tokenizer in training
+    "codes_used": "{:.0f} codes used",
+    "dead_codes": "{:.0f} dead",
+    "perplexity": "perplexity {:.1f}",
+    "psnr": "{:.1f} dB",
+}
 
 
 def is_quiet() -> bool:
@@ -103,7 +109,10 @@ class Monitor:
 
     def show(self, row: Mapping[str, Any], seconds_left: float) -> None:
         """Shows one row of metrics.jsonl."""
-        losses = "  ".join(f"{name} {value:.4f}" for name, value in row["losses"].items())
+        metrics = row["metrics"]
+        told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
+        told += [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
+        losses = "  ".join(told)
         rates = f"{row['samples_per_s']:.0f} samples/s  wait {row['data_wait']:.0%}  {row['memory_gb']:.1f} GB"
         self.latest[row["stream"]] = f"{losses}  {rates}"
         if self.live:

@@ -80,6 +80,7 @@ class Optimizer(Strict):
     warmup: NonNegativeInt = 0  # steps
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_lr: NonNegativeFloat = 0.0
+    lr_steps: PositiveInt | None = None  # in which the rate falls to final_lr, where that is not the whole stage
     clip: PositiveFloat | None = 1.0  # largest gradient norm
 
 

@@ -1,6 +1,7 @@
 """Twenty steps of each objective at toy size on fixed batches, and what the loader makes of fixed data.
 
-No codebook and no image decoder stands before the losses, so that they depend on no near tie and no other library.
+No codebook and no image decoder stands before the losses, so that they depend on no near tie and no other library
+(but for `vqkd`, where the codebook is what is trained).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vltk.train.pretraining import Pretraining
 
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
-OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino")
+OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino", "vqkd")
 TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
 
@@ -56,12 +57,14 @@ def _batch(step: int) -> dict[str, torch.Tensor]:
 def _pretraining(objective: str) -> Pretraining:
     if objective == "dino":
         return tiny.dino(tiny.flava(text=None, fusion=None), STEPS)
+    if objective == "vqkd":
+        return tiny.distilling()
     return _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
 
 
 def _tokenizer(objective: str) -> Pretraining:
     model = choose("models/codebooks", "dvae", width=8, blocks=1, groups=3, codes=16, code_width=8).build()
-    part = choose("objectives", objective, **TOKENIZER[objective]).build()
+    part = choose("objectives", objective, **TOKENIZER[objective]).build(model=model)
     return Pretraining(tiny.randomised(model, seed=0, std=0.3).train(), {"all": {objective: part}})
 
 

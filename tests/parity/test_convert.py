@@ -15,6 +15,7 @@ from tests import tiny
 from vltk import run
 from vltk.convert import export, import_hf
 from vltk.errors import VltkError
+from vltk.models.codebooks.dvae import map_pixels
 from vltk.models.hf import clip, flava
 from vltk.parts import choose
 
@@ -212,6 +213,49 @@ def test_weights_are_a_run_folder_again() -> None:
     assert after.stage == before.stage
     state = after.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in before.model.state_dict().items())
+
+
+def codebook_model() -> Any:
+    """A FlavaImageCodebook with weights that give different codes."""
+    config = transformers.FlavaImageCodebookConfig(hidden_size=8, vocab_size=tiny.CODES)
+    model = transformers.models.flava.modeling_flava.FlavaImageCodebook(config)
+    return tiny.randomised(model, seed=7, std=0.2)
+
+
+def test_an_image_codebook_in_a_folder_of_its_own() -> None:
+    model = codebook_model()
+    model.save_pretrained("theirs")
+    assert json.loads(Path("theirs/config.json").read_text())["model_type"] == "flava_image_codebook"
+    assert import_hf(Path("theirs"), "dalle") == Path("runs/dalle")
+    trained: Any = run.load("dalle")
+    assert (trained.name, trained.image.size) == ("dalle/codes", 112)
+    images = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted, found = model(map_pixels(images)), trained.model.logits(images)
+    torch.testing.assert_close(found, wanted, atol=2e-5 * wanted.abs().max().item(), rtol=1e-5)
+    first, second = wanted.topk(2, dim=1).values.unbind(1)
+    clear = (first - second > 1e-4 * wanted.abs().max()).flatten(1)
+    codes = model.get_codebook_indices(map_pixels(images)).flatten(1)
+    assert torch.equal(trained.model.codes(images)[clear], codes[clear])
+    assert clear.float().mean() > 0.9 and codes.unique().numel() > 3
+
+
+def test_the_same_codebook_inside_a_flava_folder() -> None:
+    whole, alone = flava_model(), codebook_model()
+    whole.image_codebook.load_state_dict(alone.state_dict())
+    import_hf(saved(whole), "ours")
+    alone.save_pretrained("alone")
+    import_hf(Path("alone"), "dalle")
+    first, second = (load_file(f"runs/{name}/codes/model.safetensors") for name in ("ours", "dalle"))
+    assert set(first) == set(second) and all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("path", ["dalle", "dalle/encoder.pkl"])
+def test_dalles_own_files_are_never_read(path: str) -> None:
+    Path("dalle").mkdir()
+    for name in ("encoder.pkl", "decoder.pkl"):
+        Path("dalle", name).write_bytes(b"\x80\x04N.")
+    wrong(Path(path), "encoder.pkl.*DALL-E's tokenizer as pickled modules.*published again as FlavaImageCodebook")
 
 
 def wrong(folder: Path, message: str) -> None:

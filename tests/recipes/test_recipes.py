@@ -32,12 +32,14 @@ def test_the_shipped_recipes() -> None:
         "clip",
         "clip-tiny",
         "dino-tiny",
+        "dvae-flickr8k",
         "flava",
         "flava-flickr8k",
         "flava-small",
         "flava-tiny",
         "mim-tiny",
         "mlm-tiny",
+        "vqkd-tiny",
     ]
 
 

@@ -63,7 +63,9 @@ class Subject:
         for verb in verbs:
             encoder = verb.rpartition("_")[2].removesuffix("s")  # embed_text, encode_images: of the text, of the image
             if not hasattr(model, verb):
-                what = "a codebook, which tasks do not score" if hasattr(model, "codes") else f"without {verb}"
+                what = (
+                    "a codebook, which only the task tokenizer scores" if hasattr(model, "codes") else f"without {verb}"
+                )
                 last = name.partition("/")[0]
                 raise VltkError(f"the run {name} is {what}: give a stage with encoders, as vltk eval {last}")
             if getattr(model, encoder, True) is None:
@@ -173,13 +175,13 @@ class Samples:
         if name not in self._encoded:
             keys: list[str] = []
             parts = []
-            for batch_keys, images in self._images(batch_size):
+            for batch_keys, images in self.images(batch_size):
                 keys += batch_keys
                 parts.append(_numpy(encode(images.to(self.subject.device))))
             self._encoded[name] = self._finite(np.concatenate(parts), keys)
         return self._encoded[name]
 
-    def _images(self, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
+    def images(self, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
         """Keys and images (b, 3, S, S) uint8 of each batch; the next one is decoded while this one is encoded."""
         with ThreadPoolExecutor(THREADS) as pool:
             waiting: list[Future[tuple[str, NDArray[np.uint8]]]] = []

@@ -27,11 +27,13 @@ Views = dict[str, dict[str, Any]]
 class Losses:
     """By name: sums over the counted items, still weighted; and figures to log, averaged over micro-batches.
 
+    codes: (K,) how often each code of a tokenizer in training was chosen; they add up until a row is logged.
     kept: what `after_step` wants of each micro-batch, without gradient.
     """
 
     sums: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    codes: Tensor | None = None
     kept: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -93,14 +95,17 @@ class Extras(Objective, Protocol):
     """What an objective may have besides, each for itself.
 
     starts: by name, parameters of its own that are left alone, decay and moments included, before a step (0-based);
-    distinct: a step of it should hold no sample twice, so its data must not be smaller than the batch.
+    distinct: a step of it should hold no sample twice, so its data must not be smaller than the batch;
+    moves_parameters: `after_step` writes parameters, of which DeepSpeed keeps copies of its own.
     """
 
     starts: dict[str, int]
     distinct: bool
+    moves_parameters: bool
 
-    def after_step(self, kept: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        """Writes buffers, the same on every rank, from what was kept of this rank's micro-batches; figures to log."""
+    def after_step(self, kept: Mapping[str, Sequence[Tensor]], step: int) -> dict[str, Tensor]:
+        """Writes what no gradient reaches, the same on every rank, from what was kept of this rank's micro-batches;
+        figures to log. What must outlast the step are persistent buffers of its own or of the model."""
 
     def complaint(self, metrics: Mapping[str, float]) -> str | None:
         """What is wrong, where figures of the log are those of a training that has failed."""

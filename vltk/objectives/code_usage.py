@@ -16,6 +16,8 @@ from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
 from vltk.objectives._contract import Batch, Losses
 
+LEAST = 1e-12  # of a share: at 0 the entropy has no gradient
+
 
 class CodeUsage(nn.Module):
     """KL from the mean code distribution of all images of the step to the uniform one over K codes."""
@@ -37,7 +39,7 @@ class CodeUsage(nn.Module):
 
     def compare(self, *embedded: Tensor, batch: Batch) -> Losses:
         (own,) = embedded
-        share = dist.gather_with_grad(own).mean(0)  # (K,)
+        share = dist.gather_with_grad(own).mean(0).clamp(min=LEAST)  # (K,)
         divergence = math.log(len(share)) - torch.special.entr(share).sum()
         return Losses({"code_usage": self.weight * len(own) * divergence})
 

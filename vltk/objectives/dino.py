@@ -125,7 +125,7 @@ class Dino(nn.Module):
             "teacher_temperature": entropy.new_tensor(temperature),
         }
         kept = torch.cat([taught.sum((0, 1)), target.sum((0, 1)), taught.new_tensor([taught.shape[:2].numel()])])
-        return Losses({"dino": self.weight * loss.sum()}, metrics, {"dino": kept})
+        return Losses({"dino": self.weight * loss.sum()}, metrics, kept={"dino": kept})
 
     def teacher_temperature(self, step: int) -> float:
         """Of a 0-based step: a line, then constant."""
@@ -133,7 +133,7 @@ class Dino(nn.Module):
         return last + (first - last) * max(0.0, 1 - step / self.temperature_warmup) if self.temperature_warmup else last
 
     @torch.no_grad()
-    def after_step(self, kept: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    def after_step(self, kept: Mapping[str, Sequence[Tensor]], step: int) -> dict[str, Tensor]:
         """Moves the centre to the mean output of all crops of the step."""
         whole = dist.sum_over_ranks(torch.stack(list(kept["dino"])).sum(0))
         (outputs, targets), count = whole[:-1].chunk(2), whole[-1]

@@ -95,7 +95,7 @@ class Score:
     @property
     def best(self) -> int:
         """Position of the best value among those evaluated."""
-        falls = any(word in self.metric.lower() for word in ("rank", "loss", "perplexity"))
+        falls = any(word in self.metric.lower() for word in ("rank", "loss", "dead"))
         return (min if falls else max)(range(len(self.values)), key=self.values.__getitem__)
 
     @property

@@ -75,6 +75,8 @@ def _progress(stage: StageRecord) -> float:
 
 
 def _value(score: Score, value: float) -> str:
+    if score.metric.endswith("PSNR"):
+        return f"{value:.1f} dB"
     return f"{value:.1f} %" if score.in_percent else number(value)
 
 
@@ -94,21 +96,26 @@ def results(stages: list[StageRecord]) -> str:
 
 
 def _headlines(scores: list[Score]) -> list[Score]:
-    """The scores worth large type: first places and accuracies, then the wider recalls while there is room."""
-    first = [s for s in scores if s.metric.endswith("R@1") or s.metric == "accuracy"]
+    """The scores worth large type: first places, accuracies, tokenizers; then the wider recalls while there is room."""
+    first = [s for s in scores if s.metric.endswith("R@1") or s.metric in ("accuracy", "PSNR", "perplexity")]
     wider = [s for s in scores if s.metric.endswith("R@10")]
     return (first + wider)[:HEADLINES]
 
 
 def _figure(score: Score, scores: list[Score]) -> str:
-    """A score in large type; below it n, chance, and the same metric of a baseline (`accuracy at random weights`)."""
+    """A score in large type; below it n, chance, and the same metric of a baseline.
+
+    Baselines are called `accuracy at random weights` or `k-means PSNR`.
+    """
     n = score.latest.get("n")
     lines = [f"{score.where} · n = {n:,}" if isinstance(n, int) else score.where]
     if score.chance is not None:
         lines.append(f"chance {_value(score, score.chance)}")
     for other in scores:
-        if (other.task, other.split) == (score.task, score.split) and other.metric.startswith(f"{score.metric} at "):
-            lines.append(f"{other.metric.removeprefix(score.metric).strip()} {_value(other, other.latest['value'])}")
+        before, same, behind = other.metric.partition(score.metric)
+        beside = before == "k-means " or behind.startswith(" at ")
+        if same and beside and (other.task, other.split) == (score.task, score.split):
+            lines.append(f"{(before + behind).strip()} {_value(other, other.latest['value'])}")
     smalls = "".join(f"<small>{escape(line)}</small>" for line in lines)
     return f"<div><b>{_value(score, score.latest['value'])}</b><span>{_metric(score)}</span>{smalls}</div>"
 

@@ -29,6 +29,7 @@ class Record:
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    codes: Tensor | None = None  # (K,) how often each was chosen, of this rank's share
     kept: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def add(self, losses: Losses, totals: dict[str, Tensor]) -> Tensor:
@@ -37,6 +38,8 @@ class Record:
         for name, mean in means.items():
             self.losses[name] = self.losses.get(name, torch.zeros_like(mean)) + mean.detach()
         self.note(losses.metrics)
+        if losses.codes is not None:
+            self.codes = losses.codes if self.codes is None else self.codes + losses.codes
         for name, value in losses.kept.items():
             self.kept.setdefault(name, []).append(value)
         return sum(means.values(), start=torch.zeros((), device=dist.device()))

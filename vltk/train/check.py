@@ -160,6 +160,9 @@ class _Check:
         if VIEW in views and stage.loader.codes == "make" and stage.image.crops is None:
             yield ("loader", "codes"), f"make given, but image.crops is not set: {NO_CROPS}"
         yield from _too_few(stage, name, parts, data)
+        for objective, part in parts.items() if stage.deepspeed is not None else ():
+            if getattr(part, "moves_parameters", False):
+                yield (*here, "objectives", objective), "writes parameters itself, beside DeepSpeed: set deepspeed=null"
         too_long = [*_lengths(stage, name, stream, model), *_token_sets(stage, name, stream, data)]
         yield from too_long
         if rehearsed and not too_long:

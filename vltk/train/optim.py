@@ -65,10 +65,13 @@ def decays(name: str, parameter: Tensor) -> bool:
 
 
 def learning_rate(options: Optimizer, step: int, steps: int) -> float:
-    """The rate of 0-based `step` of `steps`: linear warm-up, step 0 at lr / warmup, then the schedule to `final_lr`."""
+    """The rate of 0-based `step` of `steps`: linear warm-up, step 0 at lr / warmup, then the schedule to `final_lr`.
+
+    The schedule ends with the stage or, where given, behind `lr_steps`, from where on the rate stays as it is.
+    """
     if step < options.warmup:
         return options.lr * (step + 1) / options.warmup
-    done = (step - options.warmup) / max(1, steps - options.warmup)
+    done = min(1.0, (step - options.warmup) / max(1, (options.lr_steps or steps) - options.warmup))
     left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[options.schedule]
     return options.final_lr + (options.lr - options.final_lr) * left
 

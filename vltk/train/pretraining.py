@@ -85,6 +85,7 @@ class Pretraining(nn.Module):
                 losses = part(encoded, step, *lessons.get(name, ()))
                 found.sums |= losses.sums
                 found.metrics |= losses.metrics
+                found.codes = losses.codes if found.codes is None else found.codes
                 found.kept |= losses.kept
         return found, embedded
 
@@ -106,7 +107,7 @@ class Pretraining(nn.Module):
         metrics: dict[str, Tensor] = {}
         for part in self.of(stream).values():
             if hasattr(part, "after_step"):
-                metrics |= part.after_step(kept)
+                metrics |= part.after_step(kept, step)
         self.follow(engine, step)
         return metrics
 

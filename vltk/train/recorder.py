@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vltk import dist
+from vltk.models.codebooks._usage import usage
 from vltk.train.accumulate import Record
 
 
@@ -23,6 +24,7 @@ class _Sums:
     samples: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    codes: Tensor | None = None
     norm: float = 0.0
 
 
@@ -49,6 +51,8 @@ class Recorder:
             sums.losses[name] = sums.losses.get(name, torch.zeros_like(loss)) + loss
         for name, values in record.metrics.items():
             sums.metrics.setdefault(name, []).extend(values)
+        if record.codes is not None:
+            sums.codes = record.codes if sums.codes is None else sums.codes + record.codes
 
     def rows(self, step: int, lr: float, waited: float) -> list[dict[str, Any]]:
         """Closes the window at `step`; `waited` are the seconds spent waiting for data since the start."""
@@ -75,7 +79,9 @@ def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
     names = list(sums.losses)
     losses = dist.sum_over_ranks(torch.stack([sums.losses[name] for name in names])) / len(sums.steps)
     means = dict(zip(names, losses.tolist(), strict=True))
-    metrics = {name: torch.stack(values).float().nanmean().item() for name, values in sums.metrics.items()}
+    metrics = _means(sums.metrics)
+    if sums.codes is not None:
+        metrics |= usage(dist.sum_over_ranks(sums.codes))
     return {
         "step": step,
         "stream": stream,
@@ -85,6 +91,16 @@ def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "grad_norm": sums.norm,
     }
+
+
+def _means(metrics: dict[str, list[Tensor]]) -> dict[str, float]:
+    """Means over the micro-batches of all ranks in which there was something to measure."""
+    if not metrics:
+        return {}
+    values = [torch.stack(values).float() for values in metrics.values()]
+    sums = torch.stack([torch.stack([some.nansum(), (~some.isnan()).sum()]) for some in values])  # (metrics, 2)
+    whole = dist.sum_over_ranks(sums)
+    return dict(zip(metrics, (whole[:, 0] / whole[:, 1]).tolist(), strict=True))
 
 
 def memory_gb() -> float:

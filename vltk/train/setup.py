@@ -18,11 +18,13 @@ from vltk.data.pixels import PixelCache
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.log import JsonLines, say, warn
+from vltk.models.encoded import Encoded
+from vltk.models.passes import Plan
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Source, Trained, load
-from vltk.train import best, codes, optim
+from vltk.train import best, codes, collapse, optim
 from vltk.train.accumulate import set_noise
-from vltk.train.pretraining import Pretraining
+from vltk.train.pretraining import Pretraining, on_device
 from vltk.train.start import note, start
 from vltk.train.together import on_main
 
@@ -78,6 +80,7 @@ def build(
         helper.to(engine.device)
     for replica in pretraining.replicas.values():
         replica.to(engine.device)
+    _look_at_codes(stage, pretraining, tokenizer, helpers)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
@@ -155,6 +158,20 @@ def _reached(pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None
         some = ", ".join(sorted(untrained)[:4])
         say(f"{len(untrained)} tensors are reached by no objective and stay as they are: {some}")
     return found
+
+
+def _look_at_codes(
+    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, helpers: Mapping[str, Any]
+) -> None:
+    """Warns where the codes that this stage is to predict are nearly all the same, judged by some images of its own."""
+    reading = [name for name, views in pretraining.views.items() if {"image_for_codes", "codes"} & set(views)]
+    if not reading or "codes" not in helpers or not dist.is_main():
+        return
+    stream = _stream(reading[0], stage, pretraining, tokenizer, batch_size=collapse.IMAGES, max_bad_rate=1.0)
+    batch = on_device(stream.micro_batches(0)[0].tensors, dist.device())
+    codebook = helpers["codes"]
+    codes = Encoded(pretraining.model, batch, Plan.of([]), codebook.codes).codes
+    collapse.look(codes, codebook.num_codes, stage.frozen["codes"], reading[0])
 
 
 def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -> Any:

@@ -135,7 +135,7 @@ def test_figures_of_the_teacher() -> None:
     loss = float(losses.sums["dino"].detach()) / SIZE
     assert metrics["teacher_student_kl"] == pytest.approx(loss - metrics["teacher_entropy"], rel=1e-5)
     kept: dict[str, list[Tensor]] = {name: [value] for name, value in losses.kept.items()}
-    entropy = float(pretraining.of("all")["dino"].after_step(kept)["mean_target_entropy"])  # type: ignore[attr-defined]
+    entropy = float(pretraining.of("all")["dino"].after_step(kept, 0)["mean_target_entropy"])  # type: ignore[attr-defined]
     assert metrics["teacher_entropy"] <= entropy <= math.log(24)
 
 

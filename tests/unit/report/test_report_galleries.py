@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from tests import tiny
 from tests.unit.report.report_pages import Page, make_stage
 from vltk.data.batch import padded
 from vltk.data.text import Tokenizer
@@ -68,6 +69,16 @@ def test_reconstructions(pictures: Path, trained: SimpleNamespace) -> None:
     assert len(page.all("img")) == 2 * reconstructions.COUNT
     assert page.text.count("dB") == reconstructions.COUNT
     assert "64 codes of 16" in note and "training data" in note
+    assert re.search(r"In these 10 images \d+ different codes, perplexity \d+\.\d, \d+\.\d dB on average", note)
+
+
+def test_a_tokenizer_without_pixels_says_so(pictures: Path, trained: SimpleNamespace) -> None:
+    resolved = recipe(image=["vqkd"])
+    (source,) = reconstructions.sources(resolved)
+    assert reconstructions.title(source) == "Reconstructions"
+    trained.model, trained.image.size = tiny.vqkd().eval(), tiny.IMAGE
+    with pytest.raises(VltkError, match="not for pixels: there is no way back"):
+        reconstructions.draw(trained, Source("walls"))
 
 
 @pytest.mark.parametrize("source", [Source("walls"), PAIRS])

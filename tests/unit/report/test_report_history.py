@@ -60,6 +60,8 @@ def test_scores_keep_every_step_and_the_latest_row() -> None:
     assert recall.latest is rows[-1]
     assert (recall.in_percent, recall.best, recall.chance, recall.where) == (True, 1, 0.5, "dev")
     assert (rank.in_percent, rank.best) == (False, 0)
+    more, fewer = scores(row(name, step, step) for name in ("perplexity", "dead codes") for step in (10, 20))
+    assert (more.best, fewer.best) == (1, 0)  # of the codes of a tokenizer
 
 
 def test_a_run_may_have_an_at_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

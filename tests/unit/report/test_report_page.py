@@ -107,6 +107,25 @@ def test_results_latest_chance_and_curves(run: Path) -> None:
     assert [c["label"] for c in json.loads(charts[0]["data-curves"] or "")] == ["R@1", "R@5", "R@10"]
 
 
+def test_a_tokenizer_stands_beside_kmeans(run: Path) -> None:
+    figures = {
+        "PSNR": 20.51,
+        "perplexity": 311.2,
+        "used codes": 900.0,
+        "k-means PSNR": 21.37,
+        "k-means perplexity": 527.7,
+    }
+    rows = [
+        {"task": "dev", "split": "dev", "metric": metric, "value": value, "n": 500, "seed": 0, "step": 40}
+        for metric, value in figures.items()
+    ]
+    write_rows(run / "joint" / "results.jsonl", rows)
+    page = build("tiny", never).read_text()
+    (figures_shown,) = re.findall(r'<div class="figures">(.*?)</div></div>', page)
+    assert "<b>20.5 dB</b>" in figures_shown and "k-means 21.4 dB" in figures_shown
+    assert "<b>311.2</b>" in figures_shown and "k-means 527.7" in figures_shown
+
+
 def test_bad_samples_are_counted_and_the_first_listed(run: Path) -> None:
     rows = [{"step": i, "dataset": "walls", "key": f"key{i:03}", "reason": "<cut>"} for i in range(25)]
     write_rows(run / "joint" / "bad_samples.jsonl", rows)

@@ -18,6 +18,8 @@ from vltk.train import best
         ("accuracy", 1.0, 2.0, False),
         ("text_to_image median rank", 3.0, 4.0, True),
         ("text_to_image median rank", 4.0, 3.0, False),
+        ("perplexity", 3.0, 2.0, True),
+        ("dead codes", 3.0, 2.0, False),
     ],
 )
 def test_the_direction_of_a_metric(metric: str, value: float, before: float | None, better: bool) -> None:

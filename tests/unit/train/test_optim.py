@@ -84,6 +84,10 @@ def test_other_schedules() -> None:
     constant = Optimizer(lr=1.0, warmup=2, schedule="constant")
     assert [learning_rate(constant, step, 9) for step in (0, 1, 2, 8)] == [0.5, 1.0, 1.0, 1.0]
     assert learning_rate(Optimizer(lr=1.0, warmup=5), 4, 5) == 1.0  # nothing but warm-up
+    short = Optimizer(
+        lr=1.0, final_lr=0.1, lr_steps=4, schedule="linear"
+    )  # DALL-E's falls over fewer steps than it trains
+    assert [learning_rate(short, step, 9) for step in (0, 2, 4, 8)] == [1.0, 0.55, 0.1, 0.1]
 
 
 def test_weight_decay_ends_elsewhere() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ MARGIN = 0.1  # map_pixels: keeps pixels away from 0 and 1, where the logit-Lapl
 
 def map_pixels(images: Tensor) -> Tensor:
     """uint8 or [0, 1] -> [0.1, 0.9]."""
+    images = _channels_last(images)
     images = images if images.is_floating_point() else images / 255
     return (1 - 2 * MARGIN) * images + MARGIN
 
@@ -26,6 +28,14 @@ def map_pixels(images: Tensor) -> Tensor:
 def unmap_pixels(images: Tensor) -> Tensor:
     """[0.1, 0.9] -> [0, 1], clamped."""
     return ((images - MARGIN) / (1 - 2 * MARGIN)).clamp(0, 1)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """(A, C, H, W) in the order in memory in which convolutions are fastest.
+
+    A copy, as `contiguous` would leave kernels of 1 x 1 in an order that convolutions do not take for this one.
+    """
+    return tensor.clone(memory_format=torch.channels_last)
 
 
 class DVae(nn.Module):
@@ -46,7 +56,7 @@ class DVae(nn.Module):
         decoder: bool = True,
     ) -> None:
         super().__init__()
-        self.num_codes, self.stride = codes, 2 ** (groups - 1)
+        self.num_codes, self.stride, self.reconstructs = codes, 2 ** (groups - 1), decoder
         widths = [width * 2**g for g in range(groups)]
         gain = 1 / (groups * blocks) ** 2
         self.encoder = _encoder(widths, blocks, gain, codes)
@@ -54,11 +64,27 @@ class DVae(nn.Module):
         for part in self.modules():
             if isinstance(part, nn.Conv2d) and part.bias is not None:  # openai/DALL-E utils.py
                 nn.init.normal_(part.weight, std=1 / math.sqrt(part.weight[0].numel()))
+                part.weight = nn.Parameter(_channels_last(part.weight.detach()))
                 nn.init.zeros_(part.bias)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w)."""
-        return self.encoder(map_pixels(images))
+        """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
+        if images.shape[-1] % self.stride:
+            raise VltkError(f"images of {images.shape[-1]} pixels given, no multiple of the stride {self.stride}")
+        return self._whole(self.encoder[-1], self.encoder[:-1](map_pixels(images)))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B * N, W) fp32: what the codes are told from, row by row."""
+        return self.encoder[:-1](map_pixels(images)).permute(0, 2, 3, 1).flatten(0, 2).float()
+
+    @torch.no_grad()
+    def start_codes(self, centres: Tensor, spread: float) -> None:
+        """Each code becomes one of `centres` (K, W) of the features: logits -|feature - centre|^2 / spread, shifted."""
+        output: Any = self.encoder[-1]
+        apart = centres - centres.mean(0)  # what is common to all codes makes no difference
+        output.weight.copy_(2 / spread * apart[:, :, None, None])
+        output.bias.copy_(-centres.square().sum(1) / spread)
 
     def stats(self, soft_codes: Tensor) -> Tensor:
         """(B, K, h, w) one-hot or relaxed -> (B, 6, S, S): mean and log scale of the logit-Laplace, 3 channels each.
@@ -67,7 +93,12 @@ class DVae(nn.Module):
         """
         if self.decoder is None:
             raise VltkError("this codebook has an encoder only (decoder: false): it gives codes, not images")
-        return self.decoder(soft_codes)
+        return self.decoder[1:](self._whole(self.decoder[0], soft_codes))
+
+    def _whole(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """The layers next to the codes are computed in fp32 under autocast too, as DALL-E does it."""
+        with torch.autocast(x.device.type, enabled=False):
+            return layer(x.float())
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> Tensor:

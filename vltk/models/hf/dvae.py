@@ -1,16 +1,33 @@
-"""transformers' FlavaImageCodebook (modeling_flava.py): the encoder of DALL-E's dVAE and the codebook `dvae`."""
+"""transformers' FlavaImageCodebook (modeling_flava.py): the encoder of DALL-E's dVAE and the codebook `dvae`.
+
+It lies in a folder of its own, or inside that of a FlavaForPreTraining, where its names begin with `PREFIX`.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from vltk.models.hf.checks import differing, refuse
-from vltk.models.weights import Link, both
-from vltk.parts import Choice
+from vltk.models.hf.checks import Pixels, differing, refuse
+from vltk.models.weights import Link, Weights, both
+from vltk.parts import Choice, choose
 
+CONFIGS = {"FlavaImageCodebook": "FlavaImageCodebookConfig"}
+UNUSED = re.compile(r"(?!)")  # nothing
 PREFIX = "image_codebook."
 GROUPS = 4  # written out in FlavaImageCodebook; its config's num_groups only sets the gain
 STRIDE = 2 ** (GROUPS - 1)
+IMAGE_SIZE = 112  # FLAVA's, for a code a patch of 16 in 224 pixels; the config of the codebook alone says none
+
+
+def model(config: Any, pixels: Pixels) -> Choice:
+    """Our codebook for a FlavaImageCodebookConfig; it maps pixels in its own way."""
+    return choose("models/codebooks", "dvae", **options(config))
+
+
+def ours(file: Weights) -> Weights:
+    """The tensors of a folder of its own under the names that they have inside FLAVA's."""
+    return {f"{PREFIX}{name}": tensor for name, tensor in file.items()}
 
 
 def options(config: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, str, Any]:
     from huggingface_hub.errors import StrictDataclassError
 
     path = folder / CONFIG
+    _refuse_modules(folder)
     if not path.is_file():
         raise VltkError(f"{folder} is no Hugging Face model: no {CONFIG} in it")
     try:
@@ -98,6 +99,18 @@ def write_tokens(folder: Path, vocabulary: Path) -> None:
     words = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     content = whole if vocabulary.name == "tokenizer.json" else words
     (folder / "tokenizer_config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _refuse_modules(folder: Path) -> None:
+    """Raises VltkError for the files in which DALL-E's tokenizer was first published."""
+    files = [folder] if folder.suffix == ".pkl" else sorted(folder.glob("*.pkl"))
+    if files and not (folder / CONFIG).is_file():
+        names = ", ".join(file.name for file in files)
+        raise VltkError(
+            f"{names}: DALL-E's tokenizer as pickled modules; to read one is to run whatever code it holds, so vltk "
+            "never does. Its encoder is published again as FlavaImageCodebook, alone (facebook/flava-image-codebook) "
+            "and inside facebook/flava-full: write such a folder with safetensors by save_pretrained, and give that one"
+        )
 
 
 def _tokens(folder: Path) -> tuple[list[str] | None, str]:

@@ -1,0 +1,42 @@
+"""A stage whose tokenizer gives nearly always the same code says so, with the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.harness import DEBUG, call
+from vltk.train.collapse import look
+
+
+def test_the_figures_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = torch.zeros(4, 100, dtype=torch.int64)
+    codes[0, :4] = torch.arange(4)
+    look(codes, 512, "runs/mine/codes", "image")
+    said = capsys.readouterr().err
+    assert "warning: the tokenizer runs/mine/codes has collapsed: 4 of its 512 codes in 4 images of the stream" in said
+    assert "perplexity 1.05" in said
+    look(torch.arange(400).view(4, 100) % 60, 512, "runs/mine/codes", "image")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stage_warns_before_it_learns_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "flava-tiny", DEBUG, "name=broken", "stages.image=null", "stages.joint=null") == 0
+    path = Path("runs/broken/codes/model.safetensors")
+    weights = load_file(path)
+    weights["encoder.output.weight"].zero_()  # the bias alone decides: one code for everything
+    save_file(weights, path)
+    capsys.readouterr()
+    options = [
+        "stages.codes=null",
+        "stages.text=null",
+        "stages.joint=null",
+        "stages.image.frozen.codes=runs/broken/codes",
+    ]
+    assert call("train", "flava-tiny", DEBUG, "name=next", *options) == 0
+    said = capsys.readouterr().err
+    assert "the tokenizer runs/broken/codes has collapsed: 1 of its 16 codes in 32 images of the stream image" in said
+    assert "perplexity 1.00" in said

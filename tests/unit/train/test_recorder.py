@@ -1,0 +1,45 @@
+"""What a row of metrics.jsonl says of the steps since the one before."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from vltk.log import Monitor
+from vltk.train.accumulate import Record
+from vltk.train.recorder import Recorder
+
+
+def record(*codes: int, loss: float = 1.0, **metrics: list[float]) -> Record:
+    counts = torch.tensor(codes) if codes else None
+    return Record({"mim": torch.tensor(loss)}, {k: [torch.tensor(x) for x in v] for k, v in metrics.items()}, counts)
+
+
+def test_codes_add_up_over_the_steps_of_a_row() -> None:
+    recorder = Recorder()
+    recorder.add(0, "image", record(4, 0, 0, 0), 8, 1.0)
+    recorder.add(0, "image", record(0, 4, 0, 0), 8, 1.0)
+    recorder.add("text", record(), 8, 1.0)
+    image, text = recorder.rows(2, 1e-3, 0.0)
+    assert image["metrics"] == {"codes_used": 2, "dead_codes": 2, "perplexity": pytest.approx(2)}
+    assert text["metrics"] == {}
+    recorder.add(0, "image", record(0, 0, 0, 3), 8, 1.0)
+    assert recorder.rows(3, 1e-3, 0.0)[0]["metrics"]["codes_used"] == 1  # since the row before
+
+
+def test_metrics_are_means_of_what_there_was() -> None:
+    recorder = Recorder()
+    recorder.add(0, "image", record(accuracy=[0.5, math.nan], none=[math.nan, math.nan]), 8, 1.0)
+    recorder.add(0, "image", record(accuracy=[0.25], loss=3.0), 8, 1.0)
+    (row,) = recorder.rows(2, 1e-3, 0.0)
+    assert row["metrics"] == {"accuracy": 0.375} and row["losses"] == {"mim": 2.0}
+
+
+def test_the_health_of_a_tokenizer_stands_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder()
+    recorder.add(0, "image", record(2, 2, 0, 0, psnr=[19.96]), 8, 1.0)
+    Monitor("codes", 10, 0).show(recorder.rows(1, 1e-3, 0.0)[0], 5.0)
+    said = capsys.readouterr().out
+    assert "image: mim 1.0000  2 codes used  2 dead  perplexity 2.0  20.0 dB  " in said
