@@ -27,6 +27,7 @@ from vltk.recipe import Recipe, available, glance
 ROOT = Path(vltk.__file__).parent.parent
 SIZES = {"train": 24, "dev": 12, "test": 12, "heldout": 12, "images": 24, "text": 24}
 RECIPES = sorted(set(available()) - {"debug"})
+RICHNESS = ("images", "text", "train")  # parts of `shapes`: the last one has all that the others have
 PAIRED = {"itc", "itm", "mmm"}
 DISTINCT = {"dino"}  # refuse data with fewer samples than a batch
 DEBUG = "include=debug.yaml"
@@ -47,22 +48,23 @@ def make_data(root: Path) -> None:
     """Tiny `shapes`, and a stand-in for every data set and vocabulary that a shipped recipe names."""
     shapes.generate(root, sizes=SIZES)
     words = (root / "shapes" / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    for recipe in map(glance, RECIPES):
-        least = {
-            data: stream.batch_size
-            for stage in recipe.stages.values()
-            for stream in stage.streams.values()
-            for data in stream.data
-            if DISTINCT & set(stream.objectives)
-        }
+    recipes = [glance(name) for name in RECIPES]
+    wanted, least = dict[str, str](), dict[str, int]()
+    for recipe in recipes:
         for name, part in kinds(recipe).items():
-            if not (root / name / "manifest.json").exists():
-                write_dataset(root / name, scenes(part, least.get(name, 0)), {"kind": "stand-in"})
+            wanted[name] = max(part, wanted.get(name, part), key=RICHNESS.index)
+        for stage in recipe.stages.values():
+            for stream in stage.streams.values():
+                if DISTINCT & set(stream.objectives):
+                    least |= {data: max(least.get(data, 0), stream.batch_size) for data in stream.data}
+    for name, part in wanted.items():
+        if not (root / name / "manifest.json").exists():
+            write_dataset(root / name, scenes(part, least.get(name, 0)), {"kind": "stand-in"})
+    for recipe in recipes:
         for name, stage in recipe.stages.items():
             if stage.tokenizer and not (root / stage.tokenizer.vocab).exists():
-                write_vocabulary(
-                    root / stage.tokenizer.vocab, words, recipe.trees[name].plain()["model"]["text"]["vocab"]
-                )
+                size = recipe.trees[name].plain()["model"]["text"]["vocab"]
+                write_vocabulary(root / stage.tokenizer.vocab, words, size)
 
 
 def write_vocabulary(path: Path, words: list[str], size: int) -> None:

@@ -21,7 +21,7 @@ def test_codes_add_up_over_the_steps_of_a_row() -> None:
     recorder = Recorder()
     recorder.add(0, "image", record(4, 0, 0, 0), 8, 1.0)
     recorder.add(0, "image", record(0, 4, 0, 0), 8, 1.0)
-    recorder.add("text", record(), 8, 1.0)
+    recorder.add(1, "text", record(), 8, 1.0)
     image, text = recorder.rows(2, 1e-3, 0.0)
     assert image["metrics"] == {"codes_used": 2, "dead_codes": 2, "perplexity": pytest.approx(2)}
     assert text["metrics"] == {}
