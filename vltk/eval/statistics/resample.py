@@ -62,8 +62,3 @@ def draws(strata: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Itera
         taken = order[starts + rng.integers(each, size=(rows, len(strata)))]
         flat = (taken + len(strata) * np.arange(rows)[:, None]).ravel()
         yield np.bincount(flat, minlength=rows * len(strata)).reshape(rows, -1)
-
-
-def mean(tasks: list[Replicates]) -> Replicates:
-    """Replicates of the average over tasks, each resampled inside itself: (R,) of (R,) each."""
-    return np.asarray(np.mean(np.stack(tasks), 0))
