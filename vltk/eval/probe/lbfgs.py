@@ -11,7 +11,7 @@ from torch import Tensor
 from vltk.eval.probe.line_search import Evaluated, strong_wolfe
 
 MEMORY = 10
-DECREASE = 1e-6  # of the value: what a step may still promise where a search has converged
+DECREASE = 1e-7  # of the value: what a step may still promise where a search has converged
 LEAST = 5  # pairs without which a search does not know the curvature, nor what a step promises,
 SURELY = 1e-12  # of the value, unless it promises less than this
 
