@@ -73,16 +73,8 @@ def minimise(
         converged = small(gradient) and promised <= worth * abs(value)
         if converged or iterations == max_iterations:
             break
-        asking = strong_wolfe(point, value, gradient, direction)
-        ask = next(asking)
-        while True:
-            answer = yield ask
-            evaluations += 1
-            try:
-                ask = asking.send(answer)
-            except StopIteration as stop:
-                trial = stop.value
-                break
+        trial, asked = yield from strong_wolfe(point, value, gradient, direction)
+        evaluations += asked
         if trial is None:
             if not history.pairs:  # not even the plain gradient lowers the value: fp32 sees no further
                 converged = small(gradient)

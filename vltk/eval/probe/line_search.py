@@ -28,21 +28,21 @@ class Trial:
 
 def strong_wolfe(
     point: Tensor, value: float, gradient: Tensor, direction: Tensor
-) -> Generator[Tensor, Evaluated, Trial | None]:
-    """Asks for values and gradients at points, and returns the step taken, or None where no step lowers the value.
+) -> Generator[Tensor, Evaluated, tuple[Trial | None, int]]:
+    """Asks for values and gradients at points; returns the step taken, None where none lowers the value, and how often.
 
     The slope along the direction must be negative.
     """
     low = start = Trial(0.0, value, _dot(gradient, direction), gradient)
     high: Trial | None = None
     step = 1.0
-    for _ in range(MOST):
+    for asked in range(1, MOST + 1):
         new_value, new_gradient = yield point + step * direction
         trial = Trial(step, new_value, _dot(new_gradient, direction), new_gradient)
         if _too_high(trial, start, low):
             high = trial
         elif abs(trial.slope) <= -CURVATURE * start.slope:
-            return trial
+            return trial, asked
         else:
             backwards = trial.slope >= 0 if high is None else trial.slope * (high.step - low.step) >= 0
             low, high = trial, low if backwards else high
@@ -52,7 +52,7 @@ def strong_wolfe(
             break
         else:
             step = _between(low, high)
-    return low if low.step > 0 else None
+    return low if low.step > 0 else None, asked
 
 
 def _too_high(trial: Trial, start: Trial, low: Trial) -> bool:

@@ -36,24 +36,18 @@ class Objective:
         """weights (L, C, D), biases (L, C) -> values (L,) and gradients (L, C, D), (L, C), all float64."""
         models, classes, width = weights.shape
         stacked, shifts = weights.reshape(-1, width).float(), biases.reshape(-1, 1).float()
-        column = self._columns(weights.device)
+        known = torch.from_numpy(self.classes).to(weights.device)
         value = weights.new_zeros(models)
         to_weights, to_biases = weights.new_zeros(models * classes, width), weights.new_zeros(models * classes)
         with exact_products():
             for rows in self.parts:
                 for x, y in rows:
                     logits = torch.addmm(shifts, stacked, x.T)  # (L C, b)
-                    value += _losses(logits.view(models, classes, -1), column[y])
+                    value += _losses(logits.view(models, classes, -1), torch.searchsorted(known, y))
                     to_weights += logits @ x
                     to_biases += logits.sum(1, dtype=torch.float64)
         size = len(self)
         return value / size, to_weights.view(weights.shape) / size, to_biases.view(biases.shape) / size
-
-    def _columns(self, device: torch.device) -> Tensor:
-        """Class number -> its place among `classes`."""
-        column = torch.zeros(int(self.classes[-1]) + 1, dtype=torch.int64)
-        column[torch.from_numpy(self.classes)] = torch.arange(len(self.classes))
-        return column.to(device)
 
 
 def right(parts: Sequence[Rows], classes: Sequence[Ints], weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Ints:

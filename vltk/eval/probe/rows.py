@@ -56,7 +56,7 @@ class Rows:
         labels = torch.from_numpy(self.examples.numbers)
         device = self.centre.device
         for first, features in self.examples.blocks(self.block):
-            x = torch.from_numpy(features).to(device) - self._centre
+            x = torch.from_numpy(np.require(features, requirements="W")).to(device) - self._centre
             yield x, labels[first : first + len(x)].to(device)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -102,7 +104,7 @@ def test_the_minimum_does_not_depend_on_the_size_of_a_block() -> None:
         assert other.value == pytest.approx(first.value, rel=1e-7)
 
 
-def test_rows_that_do_not_fit_are_read_at_each_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_rows_that_do_not_fit_are_read_at_each_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """From a memory-mapped fp16 file, of which some rows are meant."""
     features, labels = correlated()
     stored = np.lib.format.open_memmap(f"{tmp_path}/features.npy", "w+", np.float16, features.shape)
@@ -175,3 +177,11 @@ def test_a_gpu_finds_the_same_minimum() -> None:
         return fit([Rows(examples, mean(examples, torch.device(device)))], [1.0], [None])[0]
 
     assert at("cuda").value == pytest.approx(at("cpu").value, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_cannot_be_written_is_read_without_a_warning(tmp_path: Path) -> None:
+    features, labels = correlated()
+    np.save(tmp_path / "features.npy", features)
+    (one,) = fitted(np.load(tmp_path / "features.npy", mmap_mode="r"), labels, 1.0)
+    assert torch.equal(one.weight, fitted(features, labels, 1.0)[0].weight)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vltk.eval.probe.lbfgs import Minimum, minimise
-from vltk.eval.probe.line_search import CURVATURE, DECREASE, Trial, strong_wolfe
+from vltk.eval.probe.line_search import CURVATURE, DECREASE, MOST, Trial, strong_wolfe
 
 Function = Callable[[Tensor], Tensor]
 
@@ -42,7 +42,9 @@ def step(function: Function, point: Tensor, direction: Tensor) -> Trial | None:
         try:
             ask = search.send(evaluated(function, ask))
         except StopIteration as stop:
-            return stop.value
+            trial, asked = stop.value
+            assert 1 <= asked <= MOST
+            return trial
 
 
 def rosenbrock(point: Tensor) -> Tensor:
@@ -105,4 +107,4 @@ def test_no_step_lowers_a_minimum() -> None:
     with pytest.raises(StopIteration) as stop:
         while True:
             ask = search.send(evaluated(lambda x: (1 + x**2).sum(), ask))
-    assert stop.value.value is None
+    assert stop.value.value[0] is None
