@@ -11,14 +11,15 @@ from torch import Tensor
 from vltk.eval.probe.line_search import Evaluated, strong_wolfe
 
 MEMORY = 10
-DECREASE = 1e-7  # of the value: what a step may still promise where a search has converged
+DECREASE = 1e-7  # of the value: what a step may still promise where a search has converged,
+LITTLE = 1e-10  # or this, by itself: of losses near zero, which only go on to shrink
 LEAST = 5  # pairs without which a search does not know the curvature, nor what a step promises,
 SURELY = 1e-12  # of the value, unless it promises less than this
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a search ended. `converged`: the gradient is small and no step promises more than DECREASE of the value."""
+    """Where a search ended. `converged`: the gradient is small and no step promises more than DECREASE, or LITTLE."""
 
     point: Tensor
     value: float
@@ -69,8 +70,9 @@ def minimise(
     while True:
         direction = history.direction(gradient)
         promised = -float((gradient * direction).sum()) / 2
-        worth = DECREASE if len(history.pairs) >= LEAST else SURELY
-        converged = small(gradient) and promised <= worth * abs(value)
+        known = len(history.pairs) >= LEAST
+        worth = max(DECREASE * abs(value), LITTLE) if known else SURELY * abs(value)
+        converged = promised <= worth and small(gradient)
         if converged or iterations == max_iterations:
             break
         trial, asked = yield from strong_wolfe(point, value, gradient, direction)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from vltk.errors import VltkError
 
 RESAMPLES = 2000
-AT_ONCE = 1 << 24  # counts held together
+AT_ONCE = 1 << 21  # counts held together
 
 Replicates = NDArray[np.float64]  # (R,) resampled values
 Counts = NDArray[np.int64]  # (r, N): how often each resample draws each sample

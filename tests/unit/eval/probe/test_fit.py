@@ -52,7 +52,7 @@ def test_what_can_be_separated_is_fitted_to_the_end_at_every_penalty() -> None:
     features = (np.eye(4)[labels] + np.random.default_rng(0).normal(0, 0.05, (200, 4))).astype(np.float32)
     for one in fitted(features, labels, 1.0, 1e-2, 1e-4, 1e-6):
         value = objective(oracle(features, labels, one.penalty), features, labels, one.penalty)
-        assert one.converged and one.value <= value * (1 + 1e-4)
+        assert one.converged and one.value <= value * (1 + 1e-4) + 1e-8
         assert (one.predict(Examples(features, labels)) == labels).all()
 
 
