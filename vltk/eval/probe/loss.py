@@ -17,6 +17,8 @@ from torch import Tensor
 from vltk.eval.probe.examples import Ints
 from vltk.eval.probe.rows import Rows
 
+FAINT = -60.0  # below the largest logit: nothing in any sum, and products with numbers below 1e-38 are slow
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -86,7 +88,7 @@ def _losses(logits: Tensor, places: Tensor) -> Tensor:
     right_places = places.expand(len(logits), 1, -1)
     logits -= logits.amax(1, keepdim=True)
     chosen = logits.gather(1, right_places)
-    logits.exp_().scatter_(1, right_places, 0.0)
+    logits.clamp_(min=FAINT).exp_().scatter_(1, right_places, 0.0)
     wrong = logits.sum(1, keepdim=True)
     totals = wrong + chosen.exp()
     losses = torch.log1p(wrong + (chosen.exp() - 1)) - chosen

@@ -17,11 +17,6 @@ from vltk.eval.probe.loss import Objective
 from vltk.eval.probe.rows import Rows, mean
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> None:
-    torch.set_grad_enabled(False)
-
-
 @pytest.mark.parametrize("samples,width,classes", [(400, 12, 4), (300, 12, 2), (60, 100, 3), (500, 24, 30)], ids=str)
 @pytest.mark.parametrize("penalty", [1e4, 100.0, 1.0, 0.01])
 def test_the_fit_is_scikit_learns(samples: int, width: int, classes: int, penalty: float) -> None:
