@@ -1,11 +1,11 @@
-"""The recalls that every model here is judged by: `vltk.eval.metrics`, ties against the model."""
+"""The recalls that every model here is judged by: `vltk.eval.metrics.retrieval`, ties against the model."""
 
 from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
 
-from vltk.eval.metrics import RECALLS, image_to_text_ranks, recall, text_to_image_ranks
+from vltk.eval.metrics.retrieval import RECALLS, image_to_text_ranks, recall, text_to_image_ranks
 
 
 def recalls(images: Tensor, texts: Tensor, owners: np.ndarray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,22 @@ def test_probe_of_features_that_hold_the_label(write_pairs: Callable[..., None],
     assert ours.chance == pytest.approx(100 / 3)
     assert ours.detail["converged"] and ours.detail["train_n"] == 60 and ours.detail["classes"] == 3
     assert baseline.metric == "accuracy at random weights" and baseline.n == 30
+
+
+def test_the_penalty_may_be_chosen_on_a_validation_set_and_by_scikit_learn(
+    write_pairs: Callable[..., None], trained: Any
+) -> None:
+    labels = ["red", "green", "blue"] * 20
+    for name, count in (("train", 60), ("val", 12), ("test", 30)):
+        labelled(write_pairs, f"balls/{name}", labels[:count])
+    trained.model.images[:60] = torch.eye(16)[torch.arange(60) % 3] + 0.01 * torch.randn(60, 16)
+    names = {"train": "balls/train", "test": "balls/test", "label": "colour", "validation": "balls/val"}
+    probe = LinearProbe(**names, solver="sklearn")
+    assert probe.data_sets == ["balls/train", "balls/test", "balls/val"]
+    (score,) = probe(Subject(trained))
+    assert score.value == 100 and score.detail["validation_n"] == 12 and score.detail["solver"] == "sklearn"
+    assert len(score.detail["sweep"]) >= 7 and {"penalty", "accuracy", "converged"} <= set(score.detail["sweep"][0])
+    json.dumps(score.detail, allow_nan=False)
 
 
 def test_probe_of_constant_features_is_the_majority(write_pairs: Callable[..., None], trained: Any) -> None:

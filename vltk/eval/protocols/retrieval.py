@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from vltk.errors import VltkError
-from vltk.eval import metrics
+from vltk.eval.metrics import retrieval as metrics
 from vltk.eval.results import Score
 
 if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost

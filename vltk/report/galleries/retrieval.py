@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vltk.eval import metrics
+from vltk.eval.metrics import retrieval as metrics
 from vltk.report.galleries.examples import Source, pairs, picture, samples, tensor_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from vltk.eval import metrics
+from vltk.eval.metrics import retrieval as metrics
 
 
 def unit(rng: np.random.Generator, *shape: int) -> metrics.Floats:
