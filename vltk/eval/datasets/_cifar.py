@@ -32,6 +32,8 @@ def batches(files: Files, paths: Sequence[str], labels: bytes, name: str) -> Sam
                 f"{path} has {data.dtype} data of shape {data.shape} for {len(classes):,} labels; "
                 f"uint8 of ({len(classes)}, {3 * SIZE**2}) is expected: it is cut, or another file"
             )
+        if not all(isinstance(label, int) for label in classes):
+            raise VltkError(f"{path} has labels that are no whole numbers: it is another file")
         keys += [f"{path.split('/')[-1]}/{row:05d}" for row in range(len(classes))]
         rows.append(data.reshape(-1, 3, SIZE, SIZE))
         numbers += classes

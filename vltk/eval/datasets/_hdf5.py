@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 from typing import Any
 
 from vltk.errors import Missing, VltkError
@@ -21,9 +22,9 @@ def dataset(files: Files, path: str, name: str) -> Any:
 
     file = files.open(path)
     if isinstance(file, gzip.GzipFile):
-        packed = f"{path}.gz"
+        packed = shlex.quote(str(file.name))
         raise Missing(
-            f"{packed} is compressed as a whole, and images are read from its middle:",
+            f"{file.name} is compressed as a whole, and images are read from its middle:",
             [(f"{path}, beside it", f"gunzip --keep {packed}")],
         )
     try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,23 +56,30 @@ class Fer2013:
     def _table(self, path: str, name: str) -> Samples:
         keys, labels, faces = [], [], []
         with self._files.open(path) as file:
-            table = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8"), skipinitialspace=True)
-            columns = {column.strip(): column for column in table.fieldnames or ()}  # some have spaces before
-            if absent := {"emotion", "pixels", "Usage"} - set(columns):
-                raise VltkError(
-                    f"{path} has no column {', '.join(sorted(absent))}; it has: {', '.join(columns) or 'none'}"
-                )
-            for line, row in enumerate(table, 2):
+            for line, row in enumerate(_rows(file, path), 2):
                 place = f"line {line}"
-                usage = (row[columns["Usage"]] or "").strip()
+                usage = (row["Usage"] or "").strip()
                 if usage not in USAGES.values():
                     raise VltkError(f"{path}, {place}: Usage is '{usage}': it is cut short; bring it again")
                 if usage == USAGES[name]:
                     keys.append(f"{usage}/{line - 2:05d}")
-                    labels.append(number(row[columns["emotion"]], path, place))
-                    faces.append(_face(row[columns["pixels"]], path, place))
+                    labels.append(number(row["emotion"], path, place))
+                    faces.append(_face(row["pixels"], path, place))
         pixels = np.stack(faces) if faces else np.empty((0, SIZE, SIZE), np.uint8)
         return Samples(name, keys, np.array(labels, np.int64), Raw(pixels), path)
+
+
+def _rows(file: BinaryIO, path: str) -> Iterator[dict[str, str]]:
+    """The lines by column. Raises VltkError where a column is absent, or the file is no table."""
+    table = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8"), skipinitialspace=True)
+    try:
+        columns = [column.strip() for column in table.fieldnames or ()]  # some have spaces before
+        if absent := {"emotion", "pixels", "Usage"} - set(columns):
+            raise VltkError(f"{path} has no column {', '.join(sorted(absent))}; it has: {', '.join(columns) or 'none'}")
+        table.fieldnames = columns
+        yield from table
+    except (csv.Error, UnicodeDecodeError, EOFError) as error:
+        raise VltkError(f"{path} is damaged or cut short: {error}; bring it again") from None
 
 
 def _face(pixels: Any, path: str, place: str) -> NDArray[np.uint8]:

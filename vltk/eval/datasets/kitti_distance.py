@@ -63,9 +63,10 @@ class KittiDistance:
             sizes = [COUNTS[name] for name in THREE]
             return portions(keys, np.zeros(len(keys), np.int64), SEED, lambda count: scaled(sizes, count))
         drive_of = self._drives()
-        if unknown := [key for key in keys if int(key) >= len(drive_of)]:
-            raise VltkError(f"{RAND} lists {len(drive_of):,} frames, and not {unknown[0]}: it is cut short")
-        of_key = np.array([drive_of[int(key)] for key in keys])
+        frames = [number(key, LABELS, f"{key}.txt") for key in keys]
+        if max(frames) >= len(drive_of):
+            raise VltkError(f"{RAND} lists {len(drive_of):,} frames, and not {max(frames):06d}: it is cut short")
+        of_key = np.array([drive_of[frame] for frame in frames])
         test, validation = _held_drives(sorted(set(drive_of)))
         held = [np.isin(of_key, validation), np.isin(of_key, test)]
         return [~(held[0] | held[1]), *held]

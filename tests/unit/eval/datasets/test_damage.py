@@ -126,8 +126,8 @@ def test_a_file_that_is_cut_short_is_named(name: str, own: Callable) -> None:
     assert path in str(caught.value)
 
 
-def batch(path: Path, key: bytes, labels: list[int]) -> None:
-    path.write_bytes(python2.dumps({key: labels, b"data": planes(labels)}))
+def batch(path: Path, key: bytes, labels: list[Any]) -> None:
+    path.write_bytes(python2.dumps({key: labels, b"data": planes([0] * len(labels))}))
 
 
 def pcam_labels(path: Path) -> None:
@@ -151,6 +151,7 @@ MISLABELLED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("imagenet", line(NEEDED["imagenet"], "2\n", "1001\n"), r"label of val/ILSVRC2012_val_0000000\d.JPEG in .*truth"),
     ("food101", line("food-101/meta/test.txt", "baklava/20", "sushi/20"), "test.txt: sushi/20 is of 'sushi'"),
     ("cifar10", lambda root: batch(root / NEEDED["cifar10"], b"labels", [3, 10]), "00001 in .*test_batch is 10 "),
+    ("cifar10", lambda root: batch(root / NEEDED["cifar10"], b"labels", ["cat"]), "test_batch has labels that are no"),
     ("cifar100", lambda root: batch(root / "cifar-100-python/test", b"fine_labels", [100]), "is 100 .*are 100 classes"),
     (
         "stanford_cars",

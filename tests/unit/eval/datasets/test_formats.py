@@ -17,6 +17,7 @@ from scipy.io import savemat
 from tests.official import python2
 from tests.official.arrays import cifar10
 from tests.official.tree import Tree
+from vltk import parts
 from vltk.errors import Missing, VltkError
 from vltk.eval.datasets import _hdf5, _idx, _lists, _matlab, _pickles
 
@@ -101,7 +102,7 @@ def test_hdf5_is_unpacked_first(own: Callable) -> None:
     path = made.root / "camelyonpatch_level_2_split_test_x.h5"
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
-    with pytest.raises(Missing, match=r"gunzip --keep camelyonpatch_level_2_split_test_x.h5.gz"):
+    with pytest.raises(Missing, match=r"gunzip --keep /.*/camelyonpatch_level_2_split_test_x.h5.gz"):
         made.loader().split("test")
 
 
@@ -124,3 +125,20 @@ def test_lines_and_columns(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\n")
     with pytest.raises(VltkError, match=r"list.txt is empty"):
         _lists.lines(files, "list.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"pixels\n1 2 3\n", "fer2013.csv has no column Usage, emotion; it has: pixels"),
+        (b"", "it has: none"),
+        (b"emotion,pixels,Usage\n\xff\xfe", "fer2013.csv is damaged or cut short"),
+        (b"emotion,pixels,Usage\n0,1 2,Training\n", "fer2013.csv, line 2: 2 pixels where 2304"),
+        (b"emotion,pixels,Usage\nhappy,1 2,Training\n", "line 2 has 'happy' where a whole number"),
+    ],
+)
+def test_tables_of_faces(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "fer2013.csv").write_bytes(content)
+    made = parts.choose("eval/datasets", "fer2013", nonstandard=True).build(files=Tree(tmp_path))
+    with pytest.raises(VltkError, match=message):
+        made.split("train")
