@@ -50,7 +50,10 @@ class Splits:
             raise VltkError(f"{self.title} has no split '{name}'{suggest(name, SPLITS)}")
         with self._lock:
             if name not in self._kept:
-                self._kept[name] = self._made(name)
+                made = self._made(name)
+                if not len(made):
+                    raise VltkError(f"{self.title} {name}: no samples in {made.source}")
+                self._kept[name] = made
             return self._kept[name]
 
     def _made(self, name: str) -> Samples:

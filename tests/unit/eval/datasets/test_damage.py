@@ -244,3 +244,12 @@ def test_a_key_twice_is_refused(own: Callable) -> None:
     listed.write_text(listed.read_text() + "baklava/21\n")
     with pytest.raises(VltkError, match=r"food101 test: baklava/21 is there 2 times in food-101/meta/test.txt"):
         made.loader().split("test")
+
+
+def test_a_split_of_nothing_is_refused(own: Callable) -> None:
+    """One digit of each class: none can be held out."""
+    made = own("mnist")
+    (made.root / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, 8) + bytes(range(8)))
+    assert len(made.loader().split("train")) == 8
+    with pytest.raises(VltkError, match=r"mnist validation: no samples in train-labels-idx1-ubyte"):
+        made.loader().split("validation")
