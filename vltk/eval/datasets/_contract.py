@@ -9,13 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64] | NDArray[np.float64]
+
+
+class Files(Protocol):
+    """What lies in the folder and the archives of a data set, by the paths of its official layout. Safe to read from
+    many threads."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def names(self, pattern: str) -> list[str]:
+        """The paths of the files that fit, sorted; `*` stands for folders as well."""
+
+    def read(self, path: str) -> bytes: ...
+
+    def open(self, path: str) -> BinaryIO: ...
+
+    def require(self, *paths: str) -> None:
+        """Raises Missing with every path that is absent, and what to type."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +49,24 @@ class Item:
 class Split(Protocol):
     """The samples of one official split, in a fixed order. Safe to read from many threads."""
 
-    name: str
-    keys: Sequence[str]  # unique in the split
-    labels: Labels | None  # (N,) class numbers, or scores; None where there are none
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Unique in the split."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """(N,) class numbers, or scores; None where there are none."""
+
+    @property
+    def rule(self) -> str | None:
+        """The rule of ours that chose the samples; None where the official files say it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the keys, each followed by a line feed: which samples these are, for results."""
 
     def __len__(self) -> int: ...
 
@@ -43,10 +75,20 @@ class Split(Protocol):
 
 
 class Official(Protocol):
-    """An official data set."""
+    """An official data set. Its option `nonstandard` lets counts pass that are not the official ones."""
 
-    classes: Sequence[str]  # names by class number; empty where there are none
-    splits: Sequence[str]  # the names that `split` takes
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names by class number; empty where there are none."""
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The names that `split` takes."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Official samples of each split, and `classes`, for the options chosen."""
 
     def split(self, name: str) -> Split:
-        """Raises VltkError for a name that does not exist, files that are truncated, labels that are out of range."""
+        """Raises VltkError for a name that does not exist, files that are truncated, labels that are out of range,
+        another count than the official one (`nonstandard` lets it pass)."""
