@@ -31,21 +31,33 @@ class Files:
     A path is that of the official layout (`dtd/images/banded/banded_0002.jpg`). It is found as well where `root` is
     that first folder itself (`inside`, by default the name of `root`), or where everything lies one folder deeper.
     `only` limits the tree to some of the entries of `root`, where other data sets lie beside; `get` is what to type
-    for files that are absent. Raises VltkError, at the first use, for an archive that is damaged or cut short.
+    for files that are absent, `beside` the trees of other data sets that may hold files of this one. Raises VltkError,
+    at the first use, for an archive that is damaged or cut short.
     """
 
-    def __init__(self, root: Path, inside: str | None = None, only: Sequence[str] = (), get: str = STATUS) -> None:
+    def __init__(
+        self,
+        root: Path,
+        inside: str | None = None,
+        only: Sequence[str] = (),
+        get: str = STATUS,
+        beside: Sequence[Files] = (),
+    ) -> None:
         self.root = root
         self.inside = root.resolve().name if inside is None else inside
         self.only = only
         self.get = get
+        self.beside = beside
 
     def exists(self, path: str) -> bool:
         """Whether there is a file, or a folder with files, of that path."""
-        return self._find(path, self._index) is not None or self._find(path, self._folders) is not None
+        return self._holder(path) is not None
 
     def names(self, pattern: str) -> list[str]:
         """The paths of the files that fit, sorted; `*` of the pattern stands for folders as well (fnmatch)."""
+        return self._names(pattern) or next(filter(None, (files.names(pattern) for files in self.beside)), [])
+
+    def _names(self, pattern: str) -> list[str]:
         found = self._fitting(pattern, "")
         if not found and pattern.startswith(f"{self.inside}/"):
             found = [f"{self.inside}/{name}" for name in self._fitting(pattern.removeprefix(f"{self.inside}/"), "")]
@@ -62,6 +74,10 @@ class Files:
     def open(self, path: str) -> BinaryIO:
         """The file for reading and seeking. Raises Missing where it is absent, VltkError where it is damaged."""
         self.require(path)
+        holder = self._holder(path)
+        return (holder or self)._open(path)
+
+    def _open(self, path: str) -> BinaryIO:
         name = self._find(path, self._index)
         if name is None:
             raise VltkError(f"{self.root}: {path} is a folder, not a file")
@@ -79,9 +95,16 @@ class Files:
 
     def where(self, path: str) -> str:
         """Where a file lies, for messages: its place on disk, or archive and member."""
-        name = self._find(path, self._index)
-        member = None if name is None else self._index[name]
-        return str(self.root / (name or path)) if member is None else f"{member.place}: {name}"
+        holder = self._holder(path) or self
+        name = holder._find(path, holder._index)
+        member = None if name is None else holder._index[name]
+        return str(holder.root / (name or path)) if member is None else f"{member.place}: {name}"
+
+    def _holder(self, path: str) -> Files | None:
+        """The tree that has the path, this one first."""
+        if self._find(path, self._index) is not None or self._find(path, self._folders) is not None:
+            return self
+        return next((files for files in self.beside if files.exists(path)), None)
 
     def _find(self, path: str, known: Container[str]) -> str | None:
         """The name in the tree. Raises VltkError where two folders hold such a path."""
