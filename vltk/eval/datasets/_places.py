@@ -76,7 +76,7 @@ def survey(name: str, data: Path | None = None) -> Survey:
 
 
 def find(name: str, data: Path | None = None) -> Files:
-    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where nothing is there."""
+    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where none is there."""
     found = survey(name, data)
     if found.root is None:
         looked = ", ".join(map(str, found.looked))
