@@ -33,6 +33,7 @@ FOLDERS = (  # that hold parts
     "data/views",
     "data/sources",
     "eval/protocols",
+    "eval/datasets",
 )
 GLANCE = {"glance": True}  # validation context: check the names of parts, import none
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.official.photo import write_photo
@@ -24,6 +25,6 @@ def make(root: Path, id_key: str = "Flickr30K_ID", folder: str = "flickr30k_imag
         write_photo(root / folder / f"{image}.jpg", image)
 
 
-def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

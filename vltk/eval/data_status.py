@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def show(surveys: Sequence[Survey], data: Path | None = None) -> None:
 
 def advice(surveys: Sequence[Survey], data: Path | None = None) -> Iterator[str]:
     """For what is not in place: which files of partial data sets, one command for all downloads, then checklists."""
-    option = f" --data {data}" if data is not None else ""
+    option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     for found in surveys:
         if found.state == "partial":
             missing = ", ".join(name for one in found.files for name in one.missing)
@@ -149,11 +150,12 @@ def _absent(found: Survey) -> list[FileState]:
 
 def _bytes(found: Survey) -> tuple[int, bool]:
     """The bytes of what lies in its folder, and whether these are all: of many files the first ones are added up."""
-    if found.root is None:
+    if found.place is None:
         return 0, True
-    own = found.root / found.card.inside
+    inner = found.place.root / found.card.inside if found.card.inside else None
+    top, only = (inner, ()) if inner is not None and inner.is_dir() else (found.place.root, found.place.only)
     total = count = 0
-    for path in _walk(own if own.is_dir() else found.root, () if own.is_dir() and found.card.inside else found.only):
+    for path in _walk(top, only):
         if count == LOOKED:
             return total, False
         total, count = total + os.stat(path).st_size, count + 1

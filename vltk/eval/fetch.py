@@ -82,8 +82,8 @@ def is_open(name: str) -> bool:
 
 
 def _jobs(found: Survey, data: Path | None) -> Iterator[Job]:
-    root = found.root or own_folder(found.card, data)
-    folder = own_folder(found.card, data) if found.only else root  # never among the files of others
+    shared = found.place is not None and found.place.shared
+    folder = own_folder(found.card, data) if found.root is None or shared else found.root
     for one in found.files:
         if one.state == "packed" and one.path is not None and one.file.unpack is None:
             yield Job(found.card, one.file, one.path.parent, True)

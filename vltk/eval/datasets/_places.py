@@ -3,6 +3,7 @@ and no large archive opened: it is asked by name."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,6 +18,7 @@ from vltk.eval.datasets._files import STATUS, Files
 
 HOME = "eval"  # below the data root
 SMALL = 1 << 30  # bytes of an archive of another name than the official one, that is looked into
+NOTHING = (0, 0)  # files in place, files of which there is something
 State = Literal["there", "part", "packed", "absent"]
 
 
@@ -36,101 +38,7 @@ class FileState:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What there is of a data set: its folder (None: nowhere), each of its files, and the folders looked into."""
-
-    card: DataCard
-    root: Path | None
-    files: list[FileState]
-    looked: list[Path]
-    only: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> Literal["ready", "partial", "absent"]:
-        states = {one.state for one in self.files}
-        if states == {"there"}:
-            return "ready"
-        return "absent" if states == {"absent"} else "partial"
-
-
-def homes(data: Path | None) -> list[Path]:
-    """The folders that hold data sets: `data`, or `eval` in the data root, and the data root itself."""
-    return [data] if data is not None else [data_root() / HOME, data_root()]
-
-
-def own_folder(card: DataCard, data: Path | None) -> Path:
-    """Where the files of a data set that is nowhere yet are put."""
-    return homes(data)[0] / card.name
-
-
-def survey(name: str, data: Path | None = None) -> Survey:
-    """What there is of the data set `name`; the folder with most of its files is taken, the first one at a draw."""
-    card = load_card(name)
-    others = [place for other in card.beside for place in _places(load_card(other), data)]
-    found = [_survey(card, place, others) for place in _places(card, data)]
-    looked = [place.root for place in _places(card, data, absent=True)]
-    best = max(found, key=_progress, default=None)
-    if best is None or best.state == "absent":
-        return Survey(card, None, [FileState(file, "absent") for file in card.files], looked)
-    return Survey(card, best.root, best.files, looked, best.only)
-
-
-def find(name: str, data: Path | None = None) -> Files:
-    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where none is there."""
-    found = survey(name, data)
-    if found.root is None:
-        looked = ", ".join(map(str, found.looked))
-        raise Missing(f"the data set {name} is not there (looked in {looked}); missing:", steps(found, data))
-    others = [survey(other, data) for other in found.card.beside]
-    beside = [_files(other) for other in others if other.root is not None]
-    return _files(found, beside, command(found, data))
-
-
-def steps(found: Survey, data: Path | None) -> list[tuple[str, str]]:
-    """What is not in place, and what to type or do, in order."""
-    told: list[tuple[str, str]] = []
-    for one in found.files:
-        if one.state == "packed" and one.path is not None:
-            told.append((f"{one.path.name} has to be unpacked once", unpacking(one.file, one.path)))
-    absent = [one for one in found.files if one.state in ("absent", "part")]
-    if names := [name for one in absent if one.file.url for name in one.missing]:
-        told.append((", ".join(names), command(found, data)))
-    if names := [name for one in absent if not one.file.url for name in one.missing]:
-        folder = found.root or own_folder(found.card, data)
-        told.append((", ".join(names), "; ".join(by_hand(found.card, folder))))
-    return told
-
-
-def by_hand(card: DataCard, folder: Path) -> list[str]:
-    """What a person does, in order, for the files that have no open address."""
-    return [step.replace("{folder}", str(folder)) for step in card.by_hand]
-
-
-def command(found: Survey, data: Path | None) -> str:
-    """What to type for files that can be downloaded; else what tells more."""
-    option = f" --data {data}" if data is not None else ""
-    if any(one.state in ("absent", "part") and one.file.url for one in found.files):
-        return f"vltk eval --fetch {found.card.name}{option}"
-    return STATUS + option
-
-
-def unpacking(file: OfficialFile, path: Path) -> str:
-    """What to type so that a downloaded file is in place."""
-    if file.unpack is not None:
-        return f"cd {path.parent} && {file.unpack}"
-    if file.inner is not None:
-        return f"cd {path.parent} && unzip {path.name} && gunzip */{file.inner}"
-    return f"gunzip {path}"
-
-
-def _files(found: Survey, beside: list[Files] | None = None, get: str = STATUS) -> Files:
-    if found.root is None:
-        raise VltkError(f"{found.card.name} is nowhere")
-    return Files(found.root, found.card.inside, found.only, get, beside or [])
-
-
-@dataclass(frozen=True)
-class _Place:
+class Place:
     """A folder that may hold a data set; where it is `shared` by several, only some of its entries are looked at."""
 
     root: Path
@@ -179,6 +87,107 @@ class _Place:
             yield from self.root.glob("*/*.zip")
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What there is of a data set: where most of it lies (None: nowhere), each of its files, the folders looked into,
+    and the other folders that some of it lies in."""
+
+    card: DataCard
+    place: Place | None
+    files: list[FileState]
+    looked: list[Path]
+    beside: tuple[Place, ...] = ()
+
+    @property
+    def root(self) -> Path | None:
+        return None if self.place is None else self.place.root
+
+    @property
+    def state(self) -> Literal["ready", "partial", "absent"]:
+        states = {one.state for one in self.files}
+        if states == {"there"}:
+            return "ready"
+        return "absent" if states == {"absent"} else "partial"
+
+
+def homes(data: Path | None) -> list[Path]:
+    """The folders that hold data sets: `data`, or `eval` in the data root, and the data root itself."""
+    return [data] if data is not None else [data_root() / HOME, data_root()]
+
+
+def own_folder(card: DataCard, data: Path | None) -> Path:
+    """Where the files of a data set that is nowhere yet are put."""
+    return homes(data)[0] / card.name
+
+
+def survey(name: str, data: Path | None = None) -> Survey:
+    """What there is of the data set `name`: in the folder with most of its files (the first one at a draw), and what
+    that one lacks in its other folders, and in those of the data sets that share files with it."""
+    card = load_card(name)
+    own = _places(card, data)
+    shared = [place for other in card.beside for place in _places(load_card(other), data)]
+    alone = [(place, [_state(file, place) for file in card.files]) for place in own if place.root.is_dir()]
+    nothing = [FileState(file, "absent") for file in card.files]
+    place, files = max(alone, key=lambda one: _progress(one[1]), default=(None, nothing))
+    if _progress(files) == NOTHING:
+        place = None
+    others = [other for other in (*own, *shared) if other is not place and other.root.is_dir()]
+    found = [(one, None) if one.state == "there" else _elsewhere(one, others) for one in files]
+    beside = dict.fromkeys(other for _, other in found if other is not None)
+    return Survey(card, place, [one for one, _ in found], [one.root for one in own], tuple(beside))
+
+
+def find(name: str, data: Path | None = None) -> Files:
+    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where none is there."""
+    found = survey(name, data)
+    if found.state == "absent":
+        looked = ", ".join(map(str, found.looked))
+        raise Missing(f"the data set {name} is not there (looked in {looked}); missing:", steps(found, data))
+    place = found.place or Place(own_folder(found.card, data), found.card.inside)
+    return Files(place.root, place.inside, place.only, command(found, data), [_files(other) for other in found.beside])
+
+
+def steps(found: Survey, data: Path | None) -> list[tuple[str, str]]:
+    """What is not in place, and what to type or do, in order."""
+    told: list[tuple[str, str]] = []
+    for one in found.files:
+        if one.state == "packed" and one.path is not None:
+            told.append((f"{one.path.name} has to be unpacked once", unpacking(one.file, one.path)))
+    absent = [one for one in found.files if one.state in ("absent", "part")]
+    if names := [name for one in absent if one.file.url for name in one.missing]:
+        told.append((", ".join(names), command(found, data)))
+    if names := [name for one in absent if not one.file.url for name in one.missing]:
+        folder = found.root or own_folder(found.card, data)
+        told.append((", ".join(names), "; ".join(by_hand(found.card, folder))))
+    return told
+
+
+def by_hand(card: DataCard, folder: Path) -> list[str]:
+    """What a person does, in order, for the files that have no open address."""
+    return [step.replace("{folder}", str(folder)) for step in card.by_hand]
+
+
+def command(found: Survey, data: Path | None) -> str:
+    """What to type for files that can be downloaded; else what tells more."""
+    option = f" --data {shlex.quote(str(data))}" if data is not None else ""
+    if any(one.state in ("absent", "part") and one.file.url for one in found.files):
+        return f"vltk eval --fetch {found.card.name}{option}"
+    return STATUS + option
+
+
+def unpacking(file: OfficialFile, path: Path) -> str:
+    """What to type so that a downloaded file is in place."""
+    if file.unpack is not None:
+        return f"cd {shlex.quote(str(path.parent))} && {file.unpack}"
+    if file.inner is not None:
+        return f"cd {shlex.quote(str(path.parent))} && unzip {path.name} && gunzip */{file.inner}"
+    return f"gunzip {shlex.quote(str(path))}"
+
+
+def _files(place: Place) -> Files:
+    return Files(place.root, place.inside, place.only)
+
+
 @cache
 def _content(archive: Path) -> frozenset[str]:
     """The names of its files, and of the folders that they lie in; nothing where it is damaged."""
@@ -190,14 +199,14 @@ def _content(archive: Path) -> frozenset[str]:
     return frozenset({*names, *folders})
 
 
-def _places(card: DataCard, data: Path | None, absent: bool = False) -> list[_Place]:
+def _places(card: DataCard, data: Path | None) -> list[Place]:
     """Where a data set may lie: under its names in each home, then among the entries of the home itself."""
     found = []
     for home in homes(data):
         names = dict.fromkeys([card.name, *card.folders])
-        found += [_Place(home / name, card.inside) for name in names]
-        found.append(_Place(home, card.inside, _entries(card)))
-    return [place for place in found if absent or place.root.is_dir()]
+        found += [Place(home / name, card.inside) for name in names]
+        found.append(Place(home, card.inside, _entries(card)))
+    return found
 
 
 def _entries(card: DataCard) -> tuple[str, ...]:
@@ -208,15 +217,10 @@ def _entries(card: DataCard) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path.partition("/")[0] for path in (*archives, *held, *inner)))
 
 
-def _survey(card: DataCard, place: _Place, others: list[_Place]) -> Survey:
-    files = [_state(file, place, others) for file in card.files]
-    return Survey(card, place.root, files, [], place.only)
-
-
-def _state(file: OfficialFile, place: _Place, others: list[_Place]) -> FileState:
+def _state(file: OfficialFile, place: Place) -> FileState:
     own = None if file.in_place is None else place.named(file.in_place)
     lacks = _lacks(file, place)
-    if own is not None or not lacks or any(_lies(file, other) for other in others):
+    if own is not None or not lacks:
         return FileState(file, "there", own)
     if (path := place.named(file.name)) is not None:
         return FileState(file, "packed", path)
@@ -224,17 +228,22 @@ def _state(file: OfficialFile, place: _Place, others: list[_Place]) -> FileState
     return FileState(file, "part", lacks=lacks) if some else FileState(file, "absent")
 
 
-def _lies(file: OfficialFile, place: _Place) -> bool:
-    return not _lacks(file, place) or (file.in_place is not None and place.named(file.in_place) is not None)
+def _elsewhere(one: FileState, others: list[Place]) -> tuple[FileState, Place | None]:
+    """The same file in the first of the other places that has it; as it was where none does."""
+    for place in others:
+        there = _state(one.file, place)
+        if there.state == "there":
+            return there, place
+    return one, None
 
 
-def _lacks(file: OfficialFile, place: _Place) -> tuple[str, ...]:
+def _lacks(file: OfficialFile, place: Place) -> tuple[str, ...]:
     """What it holds and is not there; a file that holds nothing else lacks itself."""
     if file.or_holds and all(place.has(path) for path in file.or_holds):
         return ()
     return tuple(path for path in file.holds if not place.has(path)) if file.holds else (file.name,)
 
 
-def _progress(found: Survey) -> tuple[int, int]:
-    states = [one.state for one in found.files]
+def _progress(files: list[FileState]) -> tuple[int, int]:
+    states = [one.state for one in files]
     return states.count("there"), len(states) - states.count("absent")

@@ -7,7 +7,7 @@ from functools import cached_property
 from sys import intern
 from typing import Any, Literal
 
-from vltk.errors import VltkError
+from vltk.errors import Missing, VltkError
 from vltk.eval.datasets._counts import counts_of, require_count, require_split
 from vltk.eval.datasets._files import Files
 from vltk.eval.datasets._json import entries, field
@@ -17,6 +17,7 @@ from vltk.eval.datasets._vqa_answers import LEAST, vocabulary
 PARTS = {"train": "train2014", "val": "val2014", "test-dev": "test-dev2015", "test": "test2015"}
 IMAGES = {**PARTS, "test-dev": "test2015"}
 ANNOTATED = ("train", "val")
+TEST_FILES = "bring v2_Questions_Test_mscoco.zip of visualqa.org and test2015.zip of cocodataset.org, 13 GB, by hand"
 ANSWERS = 10  # to a question
 
 
@@ -58,6 +59,8 @@ class Vqav2:
     def split(self, name: str) -> Rows:
         """Raises VltkError for an unknown split, questions and annotations that differ, another count."""
         require_split("vqav2", name, self.splits)
+        if name not in ANNOTATED and not self.files.exists(_questions(name)):
+            raise Missing(f"vqav2 {name}: absent in {self.files.root}:", [(_questions(name), TEST_FILES)])
         self.files.require(_questions(name), *([_annotations(name)] if name in ANNOTATED else []))
         annotated = {one["question_id"]: one for one in self._facts(name)} if name in ANNOTATED else None
         rows = [self._row(name, one, annotated) for one in entries(self.files, _questions(name), "questions")]
