@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +135,8 @@ def _cells(found: Survey) -> Iterator[Text]:
     yield Text(("" if whole else "over ") + size(total) if found.root else "")
     yield Text(size(card.bytes) if card.bytes else "")
     yield Text(GATES[card.gated])
-    yield Text(", ".join(f"{split} {count:,}" for split, count in _apart(card.counts)))
+    yield Text(", ".join(f"{split} {count:,}" for split, count in card.counts.items()))
     yield Text(card.licence.id)
-
-
-def _apart(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Without `trainval`, where its two parts are counted."""
-    return [(split, count) for split, count in counts.items() if split != "trainval" or "train" not in counts]
 
 
 def _absent(found: Survey) -> list[FileState]:

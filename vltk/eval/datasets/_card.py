@@ -92,9 +92,9 @@ class DataCard(Facts):
 
     @property
     def bytes(self) -> int | None:
-        """Of all files as distributed; None where one is not known."""
-        sizes = [file.bytes for file in self.files]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        """Of the files as distributed, as far as known; None where nothing is."""
+        sizes = [file.bytes for file in self.files if file.bytes is not None]
+        return sum(sizes) if sizes else None
 
 
 @cache
