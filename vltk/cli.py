@@ -114,6 +114,8 @@ def evaluate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fetch: say what would be done.")] = False,
 ) -> None:
     """Score runs on tasks, into their results.jsonl; or bring the official data sets (--data-status, --fetch)."""
+    if (dry_run and not fetch) or (as_json and not data_status):
+        raise VltkError("--dry-run goes with --fetch, --json with --data-status")
     if fetch:
         from vltk.eval.fetch import fetch as bring
 

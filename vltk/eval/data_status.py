@@ -148,7 +148,7 @@ def _bytes(found: Survey) -> tuple[int, bool]:
     if found.place is None:
         return 0, True
     inner = found.place.root / found.card.inside if found.card.inside else None
-    top, only = (inner, ()) if inner is not None and inner.is_dir() else (found.place.root, found.place.only)
+    top, only = (inner, ()) if inner is not None and inner.is_dir() else (found.place.root, found.place.entries)
     total = count = 0
     for path in _walk(top, only):
         if count == LOOKED:

@@ -60,6 +60,8 @@ def fetch(names: Sequence[str], data: Path | None = None, dry_run: bool = False,
         _require_disk(jobs[0].folder, _needed(jobs))
         failures = [failure for job in jobs if (failure := _done(job, policy))]
         surveys = [survey(found.card.name, data) for found in surveys]
+        for found in surveys:
+            say(f"{found.card.name}: {found.state}" + (f", in {found.root}" if found.root is not None else ""))
         _say_rest(surveys, data)
         if failures:
             raise VltkError("\n".join([*failures, f"{len(failures)} of {len(jobs)} files are not in place"]))

@@ -178,7 +178,9 @@ def test_a_small_archive_of_another_name_is_looked_into(tmp_path: Path) -> None:
             if path.is_file():
                 packed.write(path, path.relative_to(tmp_path / "made"))
         packed.writestr("cifar-10-batches-py/batches.meta", b"")
+    (tmp_path / "data" / "broken.zip").write_bytes(b"no zip")
     assert survey("cifar10", tmp_path / "data").state == "ready"
+    assert find("cifar10", tmp_path / "data").read("cifar-10-batches-py/test_batch") == b"x" * 10
 
 
 def test_status_has_a_row_a_data_set_and_says_what_to_do(tmp_path: Path) -> None:
@@ -221,6 +223,8 @@ def test_the_command_prints_json_and_a_table(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*options, "--json"])
     rows = json.loads(done.output)
     assert done.exit_code == 0 and len(rows) == 35 and [row["state"] for row in rows].count("ready") == 1
+    lone = CliRunner().invoke(app, ["eval", "--dry-run"])
+    assert lone.exit_code == 1 and "--dry-run goes with --fetch" in str(lone.exception)
     shown = CliRunner().invoke(app, [*options, "--tasks", "cifar10,stl10"])
     assert shown.exit_code == 0 and "1 of 2 official data sets are ready" in shown.output
     assert f"vltk eval --fetch stl10 --data {tmp_path}" in shown.output

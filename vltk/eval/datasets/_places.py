@@ -49,6 +49,14 @@ class Place:
     def shared(self) -> bool:
         return bool(self.only)
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The entries that are read: where it is shared, also archives of any name with such a folder in them."""
+        if not self.shared:
+            return ()
+        tops = {archive: {name.partition("/")[0] for name in _content(archive)} for archive in self._small}
+        return (*self.only, *(archive.name for archive, found in tops.items() if found & {*self.only}))
+
     def has(self, path: str) -> bool:
         """Whether a file or folder of the official layout is there: unpacked, or in a small archive of any name."""
         return any((self.root / way).exists() or way in self._packed for way in self._ways(path))
@@ -75,16 +83,16 @@ class Place:
     def _packed(self) -> frozenset[str]:
         """The files and folders in small archives, in this folder and one below."""
         found: set[str] = set()
-        for archive in [*self.root.glob("*.tar"), *self.root.glob("*.zip"), *self._lower()]:
-            if archive.stat().st_size <= SMALL:
-                below = archive.parent.relative_to(self.root)
-                found |= {(below / name).as_posix() for name in _content(archive)}
+        for archive in self._small:
+            below = archive.parent.relative_to(self.root)
+            found |= {(below / name).as_posix() for name in _content(archive)}
         return frozenset(found)
 
-    def _lower(self) -> Iterator[Path]:
-        if not self.shared:
-            yield from self.root.glob("*/*.tar")
-            yield from self.root.glob("*/*.zip")
+    @cached_property
+    def _small(self) -> list[Path]:
+        depths = ("*",) if self.shared else ("*", "*/*")
+        archives = [path for depth in depths for end in (".tar", ".zip") for path in self.root.glob(depth + end)]
+        return sorted(path for path in archives if path.stat().st_size <= SMALL)
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,8 @@ def find(name: str, data: Path | None = None) -> Files:
         looked = ", ".join(map(str, found.looked))
         raise Missing(f"the data set {name} is not there (looked in {looked}); missing:", steps(found, data))
     place = found.place or Place(own_folder(found.card, data), found.card.inside)
-    return Files(place.root, place.inside, place.only, command(found, data), [_files(other) for other in found.beside])
+    beside = [Files(other.root, other.inside, other.entries) for other in found.beside]
+    return Files(place.root, place.inside, place.entries, command(found, data), beside)
 
 
 def steps(found: Survey, data: Path | None) -> list[tuple[str, str]]:
@@ -182,10 +191,6 @@ def unpacking(file: OfficialFile, path: Path) -> str:
     if file.inner is not None:
         return f"cd {shlex.quote(str(path.parent))} && unzip {path.name} && gunzip */{file.inner}"
     return f"gunzip {shlex.quote(str(path))}"
-
-
-def _files(place: Place) -> Files:
-    return Files(place.root, place.inside, place.only)
 
 
 @cache

@@ -33,9 +33,12 @@ class SnliVe:
         path = f"snli_ve_{name}.jsonl"
         where = self.files.where(path)
         folder = self._folder()
-        decided = [(number, row) for number, row in lines(self.files, path) if row.get("gold_label") != UNDECIDED]
-        rows = [self._row(f"{where}, line {number}", number, row, folder) for number, row in decided]
-        left_out = sum(row.get("gold_label") == UNDECIDED for _, row in lines(self.files, path))
+        rows, left_out = [], 0
+        for number, row in lines(self.files, path):
+            if row.get("gold_label") == UNDECIDED:
+                left_out += 1
+            else:
+                rows.append(self._row(f"{where}, line {number}", number, row, folder))
         require_count("snli_ve", name, len(rows), self.nonstandard)
         return Rows("snli_ve", name, self.files, rows, left_out)
 
