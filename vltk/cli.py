@@ -152,8 +152,25 @@ def evaluate(
     tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks: names, or as retrieval:mine/dev.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples a task.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the official data sets lie.")] = None,
+    data_status: Annotated[bool, typer.Option("--data-status", help="What is there of them, and what to do.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --data-status: as JSON.")] = False,
+    fetch: Annotated[str, typer.Option(metavar="free|A,B", help="Download those of them that are open to all.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fetch: say what would be done.")] = False,
 ) -> None:
-    """Score runs on tasks, into their results.jsonl."""
+    """Score runs on tasks, into their results.jsonl; or bring the official data sets (--data-status, --fetch)."""
+    if (dry_run and not fetch) or (as_json and not data_status):
+        raise VltkError("--dry-run goes with --fetch, --json with --data-status")
+    if fetch:
+        from vltk.eval.fetch import fetch as bring
+
+        bring([name for name in fetch.split(",") if name], data, dry_run)
+        return
+    if data_status:
+        from vltk.eval import data_status as official
+
+        official.tell([name for name in tasks.split(",") if name], data, as_json)
+        return
     from vltk.eval.run import evaluate as score
 
     names = [name for name in tasks.split(",") if name]

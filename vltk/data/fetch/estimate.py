@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vltk.data.fetch.options import FetchOptions
 from vltk.errors import VltkError
+
+if TYPE_CHECKING:  # takes half a second; `size` and `duration` are wanted by commands that answer at once
+    from vltk.data.fetch.options import FetchOptions
 
 RAW = 250_000  # bytes of an image on the web, on average (assumed; photographs of 60 KB to 500 KB)
 STORED = 24_000  # bytes of a stored sample at a short side of 256 and quality 90 (data.md section 1)
