@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.official.tree import Tree
 from tests.official.vision import WRITERS
+from vltk.eval.datasets._files import Files
 from vltk.parts import choose
 
 
@@ -24,7 +24,7 @@ class Written:
 
     def loader(self, files: Any = None, nonstandard: bool = True, **options: Any) -> Any:
         part = choose("eval/datasets", self.name, nonstandard=nonstandard, **options)
-        return part.build(files=Tree(self.root) if files is None else files)
+        return part.build(files=Files(self.root) if files is None else files)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from scipy.io import savemat
 
 from tests.official import python2
 from tests.official.arrays import cifar10
-from tests.official.tree import Tree
 from vltk import parts
 from vltk.errors import Missing, VltkError
 from vltk.eval.datasets import _hdf5, _idx, _lists, _matlab, _pickles
+from vltk.eval.datasets._files import Files
 
 
 class Malicious:
@@ -37,7 +37,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int
     held = {"data": Malicious(made), "labels": [0]}
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps(held, protocol))
     with pytest.raises(VltkError, match=r"test_batch is refused: it would call (posix|os|nt)\.mkdir"):
-        _pickles.unpickled(Tree(tmp_path), "cifar-10-batches-py/test_batch")
+        _pickles.unpickled(Files(tmp_path), "cifar-10-batches-py/test_batch")
     assert not made.exists()
 
 
@@ -46,7 +46,7 @@ def test_nothing_but_arrays_may_be_asked_for(tmp_path: Path, name: str) -> None:
     module, _, attribute = name.partition(".")
     (tmp_path / "batch").write_bytes(f"c{module}\n{attribute}\n(S'x'\ntR.".encode())
     with pytest.raises(VltkError, match="is refused: it would call"):
-        _pickles.unpickled(Tree(tmp_path), "batch")
+        _pickles.unpickled(Files(tmp_path), "batch")
 
 
 def test_pickles_of_python_2(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_pickles_of_python_2(tmp_path: Path) -> None:
     assert b"cnumpy.core.multiarray\n_reconstruct\n" in written and b"cnumpy\nndarray\n" in written
     assert written.startswith(b"\x80\x02}") and b"U\x06labels" in written and b"T\x58\x02\x00\x00" in written
     (tmp_path / "batch").write_bytes(written)
-    held = _pickles.unpickled(Tree(tmp_path), "batch")
+    held = _pickles.unpickled(Files(tmp_path), "batch")
     assert np.array_equal(held.pop(b"data"), data)
     assert held == {b"labels": [1, 2], b"label": b"testing batch 1 of 1"}
 
@@ -64,7 +64,7 @@ def test_pickles_of_python_2(tmp_path: Path) -> None:
 def test_a_pickle_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "batch").write_bytes(python2.dumps([1, 2]))
     with pytest.raises(VltkError, match="holds list, no dictionary"):
-        _pickles.unpickled(Tree(tmp_path), "batch")
+        _pickles.unpickled(Files(tmp_path), "batch")
     with pytest.raises(VltkError, match=r"batch has no list 'labels'; it has: b'data'"):
         _pickles.value({b"data": 1}, b"labels", list, "batch")
 
@@ -82,19 +82,19 @@ def test_a_pickle_of_something_else(tmp_path: Path) -> None:
 def test_idx_is_big_endian_and_whole(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "labels").write_bytes(data)
     with pytest.raises(VltkError, match=message):
-        _idx.array(Tree(tmp_path), "labels", 1)
+        _idx.array(Files(tmp_path), "labels", 1)
 
 
 def test_a_matlab_file_without_the_variable(tmp_path: Path) -> None:
     savemat(tmp_path / "setid.mat", {"other": [1]})
     with pytest.raises(VltkError, match=r"setid.mat has no variable 'trnid'; it has: other"):
-        _matlab.variable(Tree(tmp_path), "setid.mat", "trnid")
+        _matlab.variable(Files(tmp_path), "setid.mat", "trnid")
 
 
 def test_hdf5_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(Missing, match=r"h5py[\s\S]*pip install 'vltk\[eval\]'"):
-        _hdf5.dataset(Tree(tmp_path), "x.h5", "x")
+        _hdf5.dataset(Files(tmp_path), "x.h5", "x")
 
 
 def test_hdf5_is_unpacked_first(own: Callable) -> None:
@@ -108,14 +108,14 @@ def test_hdf5_is_unpacked_first(own: Callable) -> None:
 
 def test_hdf5_of_another_array(own: Callable) -> None:
     made = own("pcam")
-    files = Tree(made.root)
+    files = Files(made.root)
     with pytest.raises(VltkError, match=r"_y.h5 has no array 'x'; it has: y"):
         _hdf5.dataset(files, "camelyonpatch_level_2_split_test_y.h5", "x")
 
 
 def test_lines_and_columns(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa 1 x y\r\n\r\n# note\nb 2 z\n")
-    files = Tree(tmp_path)
+    files = Files(tmp_path)
     assert _lists.rows(files, "list.txt", ["NAME", "NUMBER", "REST"]) == [["a", "1", "x y"], ["b", "2", "z"]]
     with pytest.raises(VltkError, match=r"list.txt:4: 'b 2 z' is no line of A B C D"):
         _lists.rows(files, "list.txt", ["A", "B", "C", "D"])
@@ -139,6 +139,6 @@ def test_lines_and_columns(tmp_path: Path) -> None:
 )
 def test_tables_of_faces(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "fer2013.csv").write_bytes(content)
-    made = parts.choose("eval/datasets", "fer2013", nonstandard=True).build(files=Tree(tmp_path))
+    made = parts.choose("eval/datasets", "fer2013", nonstandard=True).build(files=Files(tmp_path))
     with pytest.raises(VltkError, match=message):
         made.split("train")

@@ -12,22 +12,22 @@ import pytest
 
 from tests.official import arrays, folders, lists, scenes
 from tests.official.pictures import save, shows
-from tests.official.tree import Tree
 from vltk import parts
 from vltk.data.image import decode
 from vltk.errors import Missing, VltkError
+from vltk.eval.datasets._files import Files
 from vltk.eval.datasets.kitti_distance import distance_class, nearest
 
 
 def loader(name: str, root: Path, **options: Any) -> Any:
-    return parts.choose("eval/datasets", name, nonstandard=True, **options).build(files=Tree(root))
+    return parts.choose("eval/datasets", name, nonstandard=True, **options).build(files=Files(root))
 
 
 def test_kitti_counts_from_near_to_far() -> None:
     """By the alphabet, above_20 would come first."""
     distances = [0.0, 8.0, 8.01, 20.0, 20.01, 500.0, None]
     assert [distance_class(one) for one in distances] == [0, 0, 1, 1, 2, 2, 3]
-    classes = parts.choose("eval/datasets", "kitti_distance").build(files=Tree(Path())).classes
+    classes = parts.choose("eval/datasets", "kitti_distance").build(files=Files(Path())).classes
     assert ["within 8" in classes[0], "8 to 20" in classes[1], "beyond 20" in classes[2], "no " in classes[3]] == [
         True
     ] * 4

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.official.tree import Tree
 from vltk import parts
 from vltk.data.image import decode
 from vltk.errors import VltkError
+from vltk.eval.datasets._files import Files
 
 SUBSETS: dict[str, tuple[str, str, dict[str, tuple[int, int]]]] = {  # folder, root in it, samples and classes of splits
     "cifar10": ("cifar10", "", {"trainval": (5000, 10), "test": (1000, 10)}),
@@ -45,7 +45,7 @@ def unpacked(folder: Path, into: Path) -> Path:
 @pytest.mark.parametrize("name", list(SUBSETS))
 def test_a_real_subset(name: str, real: Path, tmp_path: Path) -> None:
     folder, inside, sizes = SUBSETS[name]
-    files = Tree(unpacked(real / folder, tmp_path) / inside)
+    files = Files(unpacked(real / folder, tmp_path) / inside)
 
     def loader(nonstandard: bool) -> Any:
         return parts.choose("eval/datasets", name, nonstandard=nonstandard).build(files=files)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tests.official.pictures import shows
-from tests.official.tree import Tree
 from tests.official.vision import WRITERS
 from vltk import parts
 from vltk.data.image import decode
