@@ -15,6 +15,7 @@ from tests.official.vision import WRITERS
 from vltk import parts
 from vltk.data.image import decode
 from vltk.errors import VltkError
+from vltk.eval.datasets._files import Files
 from vltk.eval.datasets._rules import ids_sha256
 
 SIZES = {  # train, validation, test
@@ -127,7 +128,7 @@ def test_many_threads_read_the_same(name: str, written: Callable) -> None:
             assert np.array_equal(found, wanted[turn % len(wanted)])
 
 
-class Watched(Tree):
+class Watched(Files):
     """Keeps what was opened."""
 
     def __init__(self, *args: Any) -> None:
