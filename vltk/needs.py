@@ -25,12 +25,12 @@ def require_data(recipe: Recipe) -> None:
 def missing_data(recipe: Recipe) -> Steps:
     """Each data set and vocabulary that is not on disk, with the command that brings it; opens none."""
     tokens = _token_sets(recipe)
-    steps = dict.fromkeys(missing(name for name in _datasets(recipe) if name not in tokens))
-    for name, options in tokens.items():
-        steps |= dict.fromkeys(_token_steps(name, options))
+    plain = [name for name in _datasets(recipe) if name not in tokens]
+    steps = dict.fromkeys(missing([*plain, *(text for name in tokens if (text := _text_of(name)))]))
     for vocab in {stage.tokenizer.vocab: None for stage in recipe.stages.values() if stage.tokenizer}:
         if find(vocab) is None:
             steps |= dict.fromkeys(vocabulary_steps(vocab))
+    steps |= dict.fromkeys(_token_step(name, options) for name, options in tokens.items())  # by that vocabulary
     return _grouped(list(steps))
 
 
@@ -54,15 +54,17 @@ def _token_sets(recipe: Recipe) -> dict[str, str]:
     return found
 
 
-def _token_steps(name: str, options: str) -> Steps:
-    """The text that NAME-tokens is made of, where NAME is a card, and how it is made."""
+def _text_of(name: str) -> str | None:
+    """The data set that NAME-tokens is made of, where NAME is a card or on disk."""
     text = name.removesuffix(TOKENS)
-    known = text in card_names() or is_on_disk(text)
-    what = f"the data set {name}: {text} as token ids" if known else f"the data set {name}: running text of yours"
-    return [
-        *missing([text] if known else []),
-        (what, f"vltk data tokens {text if known else 'SOURCE'} {name} {options}"),
-    ]
+    return text if text in card_names() or is_on_disk(text) else None
+
+
+def _token_step(name: str, options: str) -> tuple[str, str]:
+    """How NAME-tokens is made."""
+    text = _text_of(name)
+    what = f"the data set {name}: {text} as token ids" if text else f"the data set {name}: running text of yours"
+    return what, f"vltk data tokens {text or 'SOURCE'} {name} {options}"
 
 
 def _datasets(recipe: Recipe) -> list[str]:
