@@ -75,13 +75,13 @@ def test_tokens_of_another_vocabulary(own_data: Path) -> None:
 
 
 def test_what_to_type_for_tokens_that_are_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text first where it is a card, then its tokens, as long as the stream takes them."""
+    """The text first where it is a card, then the vocabulary, then tokens as long as the stream takes them."""
     monkeypatch.setenv("VLTK_DATA", str(home / "empty"))
     Path("words.yaml").write_text(RECIPE.replace("packed", "wikipedia-tokens, mine-tokens"))
     commands = [command for _, command in needs.missing_data(glance("words.yaml"))]
     assert commands == [
         "vltk data fetch wikipedia",
+        "vltk data fetch shapes",
         "vltk data tokens wikipedia wikipedia-tokens --tokenizer shapes/vocab.txt --max-length 40",
         "vltk data tokens SOURCE mine-tokens --tokenizer shapes/vocab.txt --max-length 40",
-        "vltk data fetch shapes",
     ]
