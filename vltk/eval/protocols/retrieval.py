@@ -21,10 +21,11 @@ Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
 DIRECTIONS = ("image_to_text", "text_to_image")
 MEDIAN_RANK = "median rank"
+MEAN_RECALL = "mean recall"
 
 
 class Retrieval:
-    """R@1, R@5, R@10 (percent) and median rank on a data set of pairs.
+    """R@1, R@5, R@10 (percent) and median rank both ways, and the mean of the six recalls, on a data set of pairs.
 
     The first `captions` texts of each image enter; `limit` samples are drawn by the seed (None: all).
     """
@@ -38,7 +39,8 @@ class Retrieval:
 
     @property
     def metrics(self) -> list[str]:
-        return [f"{way} {name}" for way in DIRECTIONS for name in (*(f"R@{k}" for k in metrics.RECALLS), MEDIAN_RANK)]
+        names = [*(f"R@{k}" for k in metrics.RECALLS), MEDIAN_RANK]
+        return [*(f"{way} {name}" for way in DIRECTIONS for name in names), MEAN_RECALL]
 
     def __call__(self, subject: Subject) -> list[Score]:
         """Raises VltkError naming the sample that has no image, no text, or no finite embedding."""
@@ -50,10 +52,13 @@ class Retrieval:
         own_texts, own_images = np.bincount(owner, minlength=len(images)), np.ones(len(texts), np.int64)
         to_text = metrics.image_to_text_ranks(images, texts, owner)
         to_image = metrics.text_to_image_ranks(images, texts, owner)
-        return [
+        scores = [
             *_scores(samples.split, DIRECTIONS[0], to_text, own_texts, len(texts)),
             *_scores(samples.split, DIRECTIONS[1], to_image, own_images, len(images)),
         ]
+        recalls = [score for score in scores if score.chance is not None]
+        mean, chance = (float(np.mean(values)) for values in zip(*((s.value, s.chance) for s in recalls), strict=True))
+        return [*scores, Score(samples.split, MEAN_RECALL, mean, len(images) + len(texts), chance)]
 
 
 def _scores(split: str, direction: str, ranks: metrics.Ints, right: metrics.Ints, candidates: int) -> list[Score]:
