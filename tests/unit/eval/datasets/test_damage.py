@@ -226,7 +226,9 @@ def fresh(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("name", "change", "message"), MISLABELLED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "change", "message"), MISLABELLED, ids=lambda value: "" if callable(value) else value[:30]
+)
 def test_labels_out_of_range_name_sample_and_file(name: str, change: Callable, message: str, own: Callable) -> None:
     made = own(name)
     change(made.root)
