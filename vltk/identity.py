@@ -10,7 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from vltk.errors import VltkError
 from vltk.recipe import Stage
+from vltk.run import RunFolder, load_stage
 
 # How fast, how often written, on how many devices: these leave the result alone (up to rounding). So does evaluation,
 # unless it decides which weights are kept.
@@ -27,6 +29,17 @@ def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) 
         task = best.partition(" ")[0]
         keys["evaluate"] = said["evaluate"] | {"tasks": {task: said["evaluate"]["tasks"][task]}}
     return {"recipe": keys, "data": dict(data), "sources": dict(sources)}
+
+
+def recorded(folder: RunFolder) -> dict[str, Any]:
+    """The identity that a run was begun with, empty where there is none; keys that are newer than the run say what it
+    did without them, their default, so that it goes on under a newer vltk."""
+    before: dict[str, Any] = folder.facts().get("identity", {})
+    try:
+        said = identity(load_stage(folder), {}, {})["recipe"] if before else {}
+    except VltkError:  # of a key that is gone: what was written then is compared
+        return before
+    return before | {"recipe": said} if before else {}
 
 
 def digest(facts: Mapping[str, Any]) -> str:

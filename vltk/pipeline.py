@@ -18,7 +18,7 @@ from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import evaluator
-from vltk.identity import changes, digest, identity
+from vltk.identity import changes, digest, identity, recorded
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
@@ -30,7 +30,7 @@ from vltk.train.loop import train as train_stage
 from vltk.train.rehearsal import views_of
 from vltk.train.setup import build
 from vltk.train.signals import Stopped
-from vltk.train.sources import named, source, steps_wanted
+from vltk.train.sources import named, require_finished, source, steps_wanted
 from vltk.train.together import on_main
 from vltk.whole import whole
 
@@ -151,17 +151,12 @@ def _source_digests(sources: Mapping[str, Source]) -> dict[str, str]:
     """Of finished runs, of single checkpoints of any, and of Hugging Face folders."""
     found = {}
     for value, run in sources.items():
-        facts = run.facts()
+        require_finished(run, value)
+        what = run.facts()["identity"]
         if isinstance(run, RunFolder) and run.step is not None:
             checkpoint_at(run, run.step)
-            found[value] = digest(facts["identity"] | {"step": run.step})
-        elif facts.get("status") == "finished":
-            found[value] = digest(facts["identity"])
-        else:
-            raise VltkError(
-                f"{run.path} is not finished, so nothing can start from it: finish it first, or name one of its "
-                f"checkpoints with {value}@STEP"
-            )
+            what = what | {"step": run.step}
+        found[value] = digest(what)
     return found
 
 
@@ -170,11 +165,11 @@ def _status(folder: RunFolder, facts: dict[str, Any], redo: bool, stage: Stage) 
 
     With `loader.data_change` a run that is not finished goes on although its data is no longer what it was.
     """
-    before = folder.facts()
+    before, identified = folder.facts(), recorded(folder)
     dist.barrier()  # every rank has read them before one of them changes or goes
     if not before:
         return "new"
-    different = changes(before["identity"], facts)
+    different = changes(identified, facts)
     if not different:
         return str(before["status"]) if before["status"] == "finished" else "begun"
     shown = "\n  ".join(line.removeprefix("recipe.") for line in different[:8])

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vltk.identity import digest, identity
+from vltk.identity import digest, identity, recorded
 from vltk.recipe import Recipe
 from vltk.run import RUNS, RunFolder, split_step
 from vltk.sweep.load import Sweep
@@ -51,7 +51,7 @@ class Run:
         return all(map(self.is_finished, self.recipe.stages))
 
     def _fits(self, stage: str) -> bool:
-        before: dict[str, Any] = self.stage(stage).facts().get("identity", {})
+        before = recorded(self.stage(stage))
         return bool(before) and before["recipe"] == self._said[stage]
 
     @cached_property

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from vltk.errors import RecipeError
-from vltk.identity import changes, identity
+from vltk.identity import changes, identity, recorded
 from vltk.pipeline import data_digests
 from vltk.sweep.plan import Plan, Run
 from vltk.train.sources import named, own_stage
@@ -35,7 +35,7 @@ def _outdated(run: Run) -> dict[Path, list[str]]:
         if not facts:
             continue
         kept = ("recipe",) if stage.loader.data_change and facts.get("status") != "finished" else ("recipe", "data")
-        before, now = facts["identity"], identity(stage, data_digests(stage), {})
+        before, now = recorded(folder), identity(stage, data_digests(stage), {})
         lines = [f"    {line.removeprefix('recipe.')}" for key in kept for line in changes(before[key], now[key], key)]
         sources = {source for value in named(stage) if (source := own_stage(run.recipe, value)) in changed}
         lines += [f"    starts from the stage '{source}', which has changed" for source in sources]

@@ -25,7 +25,7 @@ from vltk.run import checkpoint_at, load_stage, part_of, split_step
 from vltk.train.codes import NO_CROPS, VIEW
 from vltk.train.pretraining import leading, merged_views, taught
 from vltk.train.rehearsal import Rehearsal, longest
-from vltk.train.sources import own_stage, source
+from vltk.train.sources import own_stage, require_finished, source
 from vltk.train.start import fit, unlike
 
 SHOWN = 6  # tensors that do not fit
@@ -101,6 +101,8 @@ class _Check:
                         run.model.check()
                     elif run.step is not None:
                         checkpoint_at(run, run.step)
+                    else:
+                        require_finished(run, value)
                     self.choices[value], self.words[value] = load_stage(run).model, _words_in(run.vocabulary)
                     self.models[value] = self.rehearsal.build(self.choices[value])
                 except Missing:

@@ -106,7 +106,8 @@ def from_disk(stage: Stage, views: Mapping[str, Views], coder: Coder) -> dict[st
         elif not reasons or any(reasons.values()):
             told = "; ".join(f"those of {data} are {reason or 'absent'}" for data, reason in reasons.items())
             told = told or "not every process finds those on the disk"
-            say(f"stream {name}: codes are computed on the fly: {told}; to have them on the disk: {coder.command}")
+            command = coder.command + ("" if coder.image.crops else " image.crops=K")
+            say(f"stream {name}: codes are computed on the fly: {told}; to have them on the disk: {command}")
     return found
 
 

@@ -64,7 +64,7 @@ class Pretraining(nn.Module):
 
     def counts(self, stream: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """By loss name: the items of this micro-batch that its mean is taken over."""
-        return {loss: n for part in self.of(stream).values() for loss, n in part.counts(batch).items()}
+        return merged_counts({name: part.counts(batch) for name, part in self.of(stream).items()})
 
     def forward(
         self, stream: str, batch: Mapping[str, Tensor], step: int, embed_only: bool = False, skip_joining: bool = False
@@ -138,6 +138,18 @@ class Pretraining(nn.Module):
         losses, _ = self(stream, batch, max(self.starts.values(), default=0))
         leaves = _leaves([total.grad_fn for total in losses.sums.values()])
         return {name for name, parameter in self.named_parameters() if id(parameter) in leaves}
+
+
+def merged_counts(counts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Those of all objectives; RecipeError where two of them give a loss of one name, of which one would be lost."""
+    found: dict[str, Tensor] = {}
+    for name, own in counts.items():
+        if taken := found.keys() & own.keys():
+            loss = min(taken)
+            other = next(before for before in counts if loss in counts[before])
+            raise RecipeError(f"objectives {other} and {name} both give the loss '{loss}': put them into two streams")
+        found |= own
+    return found
 
 
 def first_steps(objectives: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:

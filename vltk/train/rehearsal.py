@@ -34,7 +34,7 @@ from vltk.models.passes import Plan
 from vltk.objectives._contract import Views
 from vltk.parts import Choice
 from vltk.recipe import Stage
-from vltk.train.pretraining import merged_views
+from vltk.train.pretraining import merged_counts, merged_views
 
 SAMPLES = 2
 _UNKNOWN = (  # what an operation without shapes of its own raises: nothing is known of it, so nothing is wrong with it
@@ -97,6 +97,7 @@ class Rehearsal:
                 encoded = Encoded(model, {name: shapes.from_tensor(t) for name, t in batch.items()}, plan, codes)
                 for part in objectives.values():
                     part(encoded, 0, *_lesson(part, encoded, views))
+                merged_counts({name: part.counts(encoded.batch) for name, part in objectives.items()})
         except _UNKNOWN:
             return None
         except VltkError as error:

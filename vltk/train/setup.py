@@ -80,7 +80,7 @@ def build(
         helper.to(engine.device)
     for replica in pretraining.replicas.values():
         replica.to(engine.device)
-    _look_at_codes(stage, pretraining, tokenizer, helpers)
+    on_main(lambda: _look_at_codes(stage, pretraining, tokenizer, helpers))
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
@@ -165,7 +165,7 @@ def _look_at_codes(
 ) -> None:
     """Warns where the codes that this stage is to predict are nearly all the same, judged by some images of its own."""
     reading = [name for name, views in pretraining.views.items() if {"image_for_codes", "codes"} & set(views)]
-    if not reading or "codes" not in helpers or not dist.is_main():
+    if not reading or "codes" not in helpers:
         return
     stream = _stream(reading[0], stage, pretraining, tokenizer, batch_size=collapse.IMAGES, max_bad_rate=1.0)
     batch = on_device(stream.micro_batches(0)[0].tensors, dist.device())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vltk.errors import Missing, VltkError
 from vltk.recipe import Recipe, Stage
 from vltk.run import RUNS, RunFolder, Source, find_source, split_step
 
@@ -23,6 +24,20 @@ def source(recipe: Recipe, value: str) -> Source:
     if stage is None:
         return find_source(value)
     return RunFolder(RUNS / recipe.name / stage, split_step(value)[1])
+
+
+def require_finished(run: Source, value: str) -> None:
+    """Raises Missing where the run was never begun, VltkError where it is not finished; checkpoints may be taken."""
+    if not isinstance(run, RunFolder) or run.step is not None:
+        return
+    status = run.facts().get("status")
+    if status is None:
+        raise Missing(f"{run.path} is not trained yet", [(f"the run {run.name}", f"vltk train {run.path.parent.name}")])
+    if status != "finished":
+        raise VltkError(
+            f"{run.path} is not finished, so nothing can start from it: finish it first, or name one of its "
+            f"checkpoints with {value}@STEP"
+        )
 
 
 def named(stage: Stage) -> list[str]:

@@ -296,7 +296,7 @@ def test_mistakes_of_the_command_and_the_recipe(trained: str, capsys: pytest.Cap
             1,
             "image.crops is not set: codes are kept for fixed crops",
         ),
-        (["data", "codes", "flava-tiny", *OPTIONS, "name=untrained"], 1, "is not finished"),
+        (["data", "codes", "flava-tiny", *OPTIONS, "name=untrained"], 3, "is not trained yet"),
         (
             ["train", *again("x", "loader.codes=make", "image.crops=null")],
             2,

@@ -213,7 +213,7 @@ def test_a_run_that_has_not_finished_starts_nothing(home: Path, capsys: pytest.C
     assert call("train", "alone.yaml", DEBUG, "name=other") == 0
     path = Path("runs/other/joint/run.json")
     path.write_text(path.read_text().replace('"finished"', '"stopped"'))
-    assert call("train", "alone.yaml", DEBUG, "stages.joint.init.image=runs/other/joint") == 1
+    assert call("train", "alone.yaml", DEBUG, "stages.joint.init.image=runs/other/joint") == 2
     said = capsys.readouterr().err
     assert "runs/other/joint is not finished, so nothing can start from it: finish it first, or name one of" in said
     assert "runs/other/joint@STEP" in said
