@@ -102,7 +102,7 @@ def random_run(stage: Stage, run: RunFolder) -> None:
     """A finished tokenizer that has learnt nothing."""
     run.path.mkdir(parents=True)
     torch.manual_seed(0)
-    save_file(stage.model.build().state_dict(), run.weights)
+    save_file({name: tensor.contiguous() for name, tensor in stage.model.build().state_dict().items()}, run.weights)
     run.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
     run.note(status="finished")
 

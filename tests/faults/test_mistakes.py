@@ -83,7 +83,7 @@ def test_init_from_another_architecture(home: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     code, said = refused(capsys, *options, "model.image.mlp=48")
     assert code == 2 and "init.image: the weights of runs/toy/first do not fit" in said
-    assert "shape (32, 16) given, the model wants (48, 16)" in said
+    assert "model.image.mlp: 48 given, the weights have 32; set model.image.mlp=32" in said
     code, said = refused(capsys, *options, "model.image.depth=3")
     assert code == 2 and "missing, the model wants" in said
     code, said = refused(capsys, *options, "stages.second.init={vision: runs/toy/first}")

@@ -54,7 +54,7 @@ def test_rows_reach_the_results_of_each_run(
     folders = [stage(here / "runs" / name / "joint") for name in ("one", "two")]
     rows = run.evaluate(["runs/one/joint", "two"], tasks=["retrieval:pairs/dev"], limit=15, seed=4)
     written = [json.loads(line) for folder in folders for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert written == rows and len(rows) == 16
+    assert written == rows and len(rows) == 18
     assert {(row["task"], row["split"], row["n"], row["seed"]) for row in rows} == {
         ("retrieval:pairs/dev", "dev", 15, 4)
     }
@@ -142,7 +142,7 @@ def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert str(np.random.get_state(legacy=False)) == str(before[1]) and random.getstate() == before[2]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in trained.model.parameters())
-    assert len(rows) == 10 and {row["seed"] for row in rows} == {2}
+    assert len(rows) == 11 and {row["seed"] for row in rows} == {2}
     assert score(trained)[0]["value"] == rows[0]["value"]
     assert [json.loads(line) for line in path.read_text().splitlines()[:10]] == rows
 

@@ -63,7 +63,7 @@ class TestMistakes:
         )
         assert mistakes(path) == [
             "recipes/bad.yaml:2: optimizer.lrr: unknown key, given 3; did you mean 'lr'? "
-            "have: betas, clip, eps, final_lr, final_weight_decay, lr, schedule, warmup, weight_decay",
+            "have: betas, clip, eps, final_lr, final_weight_decay, lr, lr_steps, schedule, warmup, weight_decay",
             "recipes/bad.yaml:3: seed: should not be yes or no, given True",
             "recipes/bad.yaml:6: stages.joint.init.fusion: stage 'joint' comes later; have: codes; "
             "a run is a path: runs/joint",
