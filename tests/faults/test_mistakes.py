@@ -85,7 +85,7 @@ def test_init_from_another_architecture(home: Path, capsys: pytest.CaptureFixtur
     assert code == 2 and "init.image: the weights of runs/toy/first do not fit" in said
     assert "model.image.mlp: 48 given, the weights have 32; set model.image.mlp=32" in said
     code, said = refused(capsys, *options, "model.image.depth=3")
-    assert code == 2 and "missing, the model wants" in said
+    assert code == 2 and "model.image.depth: 3 given, the weights have 2; set model.image.depth=2" in said
     code, said = refused(capsys, *options, "stages.second.init={vision: runs/toy/first}")
     assert code == 2 and "init.vision: the model has no part 'vision'; have: " in said
 
