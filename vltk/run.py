@@ -117,6 +117,7 @@ class Trained:
     name: str
     step: int
     helpers: dict[str, Any] = field(default_factory=dict)
+    source: Source | None = None  # where it was read from; None while it is trained
 
 
 def find(spec: str | Path) -> RunFolder:
@@ -193,7 +194,7 @@ def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
     tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
     frozen = helper_folders(folder) if helpers and isinstance(folder, RunFolder) else {}
     beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
-    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
+    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside, folder)
 
 
 def helper_folders(folder: RunFolder) -> dict[str, Source]:

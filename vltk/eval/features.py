@@ -5,20 +5,21 @@ Everything runs in fp32 and is checked to be finite; a sample that cannot be enc
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vltk.data import dataset
 from vltk.data.batch import padded
 from vltk.data.image import BadImage, evaluation_image
 from vltk.errors import VltkError
+from vltk.eval.sources import Library
 from vltk.models import inference
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ THREADS = min(8, os.cpu_count() or 1)  # decoding releases the GIL
 class Subject:
     """The model under evaluation, the seed of everything that is drawn, and what has been encoded so far."""
 
-    def __init__(self, trained: Trained, seed: int = 0) -> None:
+    def __init__(self, trained: Trained, seed: int = 0, library: Library | None = None) -> None:
         self.trained, self.seed = trained, seed
+        self.library = library or Library()
         self._samples: dict[tuple[str, int | None], Samples] = {}
         self._untrained: nn.Module | None = None
 
@@ -81,13 +83,21 @@ class Samples:
 
     def __init__(self, subject: Subject, data: str, limit: int | None) -> None:
         self.subject, self.data = subject, data
-        self.dataset = dataset.open_dataset(data)
-        self.positions = _drawn(len(self.dataset), limit, subject.seed)
-        self.split = data.rpartition("/")[2]
+        self.source = subject.library.open(data)
+        self.dataset: Any = getattr(self.source, "dataset", None)
+        self.positions = _drawn(len(self.source), limit, subject.seed)
+        self.split = self.source.split
         self._encoded: dict[str, Floats] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the chosen samples are."""
+        whole = len(self) == len(self.source)
+        chosen = None if whole else hashlib.sha256(self.positions.astype("<i8").tobytes()).hexdigest()
+        return {**self.source.fingerprint, "chosen": chosen, "n": len(self)}
 
     def image_features(self, batch_size: int, random_weights: bool = False) -> Floats:
         """(n, D): the image encoder's CLS after the final norm."""

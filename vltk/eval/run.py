@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 
 from vltk import __version__, parts, run
-from vltk.data.dataset import open_dataset
 from vltk.errors import Missing, RecipeError
 from vltk.eval import results, task
 from vltk.eval.results import Row
+from vltk.eval.sources import Library
 from vltk.log import console, say
 from vltk.parts import Choice
 
@@ -69,10 +69,7 @@ def absent_data(tasks: Mapping[str, Choice]) -> Steps:
     """What to bring, and what to type, for the data sets of the tasks that are not on disk; each once."""
     steps: dict[tuple[str, str], None] = {}
     for data in dict.fromkeys(data for choice in tasks.values() for data in choice.build().data_sets):
-        try:
-            open_dataset(data)
-        except Missing as error:
-            steps |= dict.fromkeys(error.steps)
+        steps |= dict.fromkeys(Library().absent(data))
     return list(steps)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vltk.models.encoded import Encoded
 from vltk.models.layers import Rows
+from vltk.models.passes import Plan
 from vltk.models.tokens import Text, Tokens
 
 
@@ -60,6 +63,14 @@ def predict_words_from_pair(model: Any, images: Tensor, ids: Tensor, lengths: Te
     tokens = model.encode_texts([text], [None])[0]
     fused = model.fuse(_image_tokens(model, images, None), tokens, text)
     return model.heads["mmm_text"](fused.at(model.fused_at(None, masked_at, text)))
+
+
+@torch.no_grad()
+def task_outputs(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a fine-tuned model says of `image` (B, 3, S, S), `text` (B, T), `text_length` (B,), or of some of them
+    -> (B, outputs)."""
+    encoded = Encoded(model, batch, Plan.of((name, "cls") for name in model.passes))
+    return model.answer(*(encoded[name] for name in model.passes))
 
 
 def _image_tokens(model: Any, images: Tensor, rows: str | None = "cls") -> Tokens:

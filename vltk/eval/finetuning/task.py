@@ -1,0 +1,109 @@
+"""A fine-tuning from beginning to end: data, training at each seed, scores, and what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vltk.eval.datasets._rules import held_out
+from vltk.eval.features import Samples
+from vltk.eval.finetuning.plan import Plan
+from vltk.eval.finetuning.score import keep, outputs
+from vltk.eval.finetuning.stage import compose, require_encoders
+from vltk.eval.finetuning.target import Metrics, Target, target_of
+from vltk.eval.finetuning.train import BATCH, finetuned
+from vltk.eval.finetuning.trainable import Trainable
+from vltk.eval.results import Score
+
+if TYPE_CHECKING:
+    from vltk.eval.features import Subject
+
+AT_RANDOM = "at random weights"
+GROUP = "image_id"  # the fact of samples that belong together
+
+
+def finetune(subject: Subject, given: Plan) -> list[Score]:
+    """The scores of every metric on each test split: the median over the seeds.
+
+    Raises Missing where data is absent, VltkError where the run lacks an encoder that the task trains, or data a label.
+    """
+    plan = given.under_budget()
+    require_encoders(subject.trained, plan.encoders)
+    train, tests = _data(subject, plan)
+    target = target_of(train, plan.label)
+    seeds = range(subject.seed, subject.seed + plan.seeds)
+    scores = []
+    for random_weights in [False, True] if plan.random_weights else [False]:
+        found = {seed: _one(subject, plan, train, tests, target, seed, random_weights) for seed in seeds}
+        scores += _merged(tests, plan, found, AT_RANDOM if random_weights else "")
+    return scores
+
+
+class _Found:
+    """The metrics of one training by test split, and facts of it for the results."""
+
+    def __init__(self, metrics: list[Metrics], facts: list[dict[str, Any]]) -> None:
+        self.metrics, self.facts = metrics, facts
+
+
+def _data(subject: Subject, plan: Plan) -> tuple[Samples, list[Samples]]:
+    """The samples to train on, and those to test on; without a test split a fifth of the first, whole images of it."""
+    if plan.test:
+        return subject.samples(plan.train, plan.limit), [subject.samples(data, plan.limit) for data in plan.test]
+    train, test = (Samples(subject, plan.train, plan.limit) for _ in range(2))
+    groups = {str(position): _group(train, position) for position in train.positions.tolist()}
+    same = np.zeros(len(train), np.int64)
+    held = held_out(list(groups), same, f"vltk {plan.train} finetune {subject.seed}", groups.__getitem__)
+    train.positions, test.positions = train.positions[~held], test.positions[held]
+    test.split = f"{train.split} held out"
+    return train, [test]
+
+
+def _group(samples: Samples, position: int) -> str:
+    sample = samples.source.read_texts(position)
+    return str(sample.facts.get(GROUP, sample.key))
+
+
+def _one(
+    subject: Subject, plan: Plan, train: Samples, tests: list[Samples], target: Target, seed: int, random_weights: bool
+) -> _Found:
+    stage = compose(subject.trained, plan, target, seed, random_weights)
+    dev = tests[0] if plan.select else None
+    trained, folder = finetuned(subject.trained, stage, plan, Trainable(train, target), dev)
+    metrics, facts = [], []
+    for samples in tests:
+        rows, cut = outputs(trained, samples, BATCH)
+        keep(folder / f"predictions-{samples.split.replace(' ', '-')}.npz", rows, samples, target)
+        metrics.append(target.metrics(rows, samples))
+        facts.append({"folder": str(folder), "step": trained.step, "cut": cut})
+    return _Found(metrics, facts)
+
+
+def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: str) -> list[Score]:
+    scores = []
+    for number, samples in enumerate(tests):
+        runs = {seed: one.metrics[number] for seed, one in found.items()}
+        facts = {seed: one.facts[number] for seed, one in found.items()}
+        for metric, (_, chance) in next(iter(runs.values())).items():
+            values = {seed: metrics[metric][0] for seed, metrics in runs.items()}
+            detail = _detail(plan, values, facts)
+            name = " ".join(word for word in (plan.test.get(samples.data, ""), metric, suffix) if word)
+            scores.append(Score(samples.split, name, median(values.values()), len(samples), chance, detail))
+    return scores
+
+
+def _detail(plan: Plan, values: dict[int, float], facts: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """How the value came about. `spread`: from the lowest to the highest of the seeds."""
+    selection = f"best {plan.select} on the first test split" if plan.select else "last step"
+    steps = [one["step"] for one in facts.values()]
+    detail: dict[str, Any] = {"budget": plan.budget, "comparable": plan.comparable, "steps": plan.steps}
+    detail |= {"selection": selection, "selected_steps": steps, "texts_cut": next(iter(facts.values()))["cut"]}
+    detail |= {"seeds": {str(seed): value for seed, value in values.items()}, "spread": _spread(list(values.values()))}
+    return detail | {"folders": [one["folder"] for one in facts.values()]}
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
