@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from vltk.errors import VltkError
+from vltk.eval.answers import Answers
 
 # One line: task, split, metric, value (recalls and accuracies in percent), n, seed, run, step, seconds (of the whole
 # task), and where known detail: how the value came about (chance, penalty and convergence of a probe).
@@ -21,7 +22,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """What a protocol measures: `value` over `n` samples or queries; `chance` is what guessing would give."""
+    """What a protocol measures: `value` over `n` samples or queries; `chance` is what guessing would give.
+
+    `answers` are what it comes from, sample by sample; scores of the same answers share them.
+    """
 
     split: str
     metric: str
@@ -29,6 +33,7 @@ class Score:
     n: int
     chance: float | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    answers: Answers | None = None
 
 
 def row(score: Score, *, task: str, seed: int, run: str, step: int, seconds: float) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -77,6 +77,12 @@ def limited(choice: Choice, limit: int) -> Choice:
     return parts.choose(PROTOCOLS, choice.part, **options | {"limit": limit if own is None else min(own, limit)})
 
 
+def changed(choice: Choice, options: Mapping[str, str]) -> Choice:
+    """The same task with other values of its options, as they stand on the command line: `cola:budget=short`."""
+    named = {key: yaml.safe_load(value) for key, value in options.items()}
+    return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | named)
+
+
 def _named(name: str) -> Choice:
     if name not in names():
         wanted = f"no task '{name}'{suggest(name, names())}"
@@ -87,6 +93,8 @@ def _named(name: str) -> Choice:
 def _inline(entry: str) -> Choice:
     """`retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
     part, *values = entry.split(":")
+    if part in names():
+        return changed(card(part), dict(value.split("=", 1) for value in values))
     required = _required(part)
     plain = [value for value in values if "=" not in value]
     if len(plain) != len(required):

@@ -14,7 +14,7 @@ from vltk.data.batch import padded
 from vltk.data.image import BadImage, evaluation_image
 from vltk.data.sequence import joined
 from vltk.errors import VltkError
-from vltk.eval.finetuning.target import Target
+from vltk.eval.answers import Answers
 from vltk.models import inference
 from vltk.whole import whole
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 THREADS = 2  # that decode images
+WIDE = 32  # outputs of a sample, up to which all are kept
 
 
 def outputs(trained: Trained, samples: Samples, batch_size: int) -> tuple[Floats, int]:
@@ -53,11 +54,13 @@ def outputs(trained: Trained, samples: Samples, batch_size: int) -> tuple[Floats
     return rows, sum(cut)
 
 
-def keep(path: Path, rows: Floats, samples: Samples, target: Target) -> None:
-    """The predictions of a split, as arrays of one length: `keys`, and what the target keeps."""
-    keys = np.array([samples.source.key(position) for position in samples.positions.tolist()])
+def keep(path: Path, rows: Floats, samples: Samples, answers: Answers) -> None:
+    """The predictions of a split, as arrays of one length: `keys`, `outputs` of a small head, and the answers."""
+    columns = {"keys": np.array([samples.source.key(position) for position in samples.positions.tolist()])}
+    if rows.shape[1] <= WIDE:
+        columns["outputs"] = rows
     with whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, keys=keys, **target.kept(rows, samples))  # type: ignore[arg-type]
+        np.savez_compressed(file, allow_pickle=False, **columns, **answers.columns)
 
 
 def _image(samples: Samples, position: int, size: int) -> NDArray[np.uint8]:

@@ -45,7 +45,7 @@ def compose(trained: Trained, plan: Plan, target: Target, seed: int, random_weig
         "tokenizer": {"vocab": _vocabulary(trained), "max_length": text_length(trained, plan.max_length)},
         "init": {} if random_weights else dict.fromkeys(encoders, source_name(trained)),
         "steps": plan.steps,
-        "streams": {"train": {"data": [plan.train], "batch_size": plan.batch_size, "objectives": target.objective}},
+        "streams": {"task": {"data": [plan.train], "batch_size": plan.batch_size, "objectives": target.objective}},
         "optimizer": {"lr": plan.lr, "warmup": plan.warmup, **plan.optimizer},
         "precision": trained.stage.precision,
         "micro_batch": plan.micro_batch,
@@ -55,7 +55,7 @@ def compose(trained: Trained, plan: Plan, target: Target, seed: int, random_weig
     if "image" in encoders:
         said["image"] = {"size": encoders["image"].image_size, **WHOLE_IMAGE}
     if plan.select is not None:
-        judge = {"part": "answers", "data": next(iter(plan.test), plan.train), "label": plan.label}
+        judge = {"part": "finetuned", "data": next(iter(plan.test), plan.train), "label": plan.label}
         said["evaluate"] = {"every": plan.every, "tasks": {DEV: judge}, "best": f"{DEV} {plan.select}"}
     return Stage.model_validate(said)
 

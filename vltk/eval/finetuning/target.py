@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vltk.errors import VltkError
+from vltk.eval.answers import Answers
 from vltk.eval.datasets._vqa_answers import normalise
 from vltk.eval.metrics import vqa
 from vltk.eval.metrics.classification import accuracy, f1, matthews, mean_per_class
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Metrics = dict[str, tuple[float, float | None]]  # value, what guessing gives
-Kept = dict[str, NDArray[Any]]  # of a file of predictions
 SCALE = 5.0  # the highest score of STS-B
-ANSWERS = "answers"  # the fact of a sample that makes it an open question
+ANSWERS, IMAGE = "answers", "image_id"  # facts of an open question
 
 
 class Target(Protocol):
@@ -40,8 +40,8 @@ class Target(Protocol):
     def metrics(self, outputs: Floats, samples: Samples) -> Metrics:
         """Of what the head gave for all samples (N, outputs), every metric by its name."""
 
-    def kept(self, outputs: Floats, samples: Samples) -> Kept:
-        """Arrays (N, ...) of which every metric can be computed again."""
+    def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
+        """Of which every metric can be computed again."""
 
 
 def target_of(train: Samples, label: str) -> Target:
@@ -80,8 +80,10 @@ class Classification:
             found["ROC AUC"] = (roc_auc(outputs[:, 1] - outputs[:, 0], labels), 50.0)
         return found
 
-    def kept(self, outputs: Floats, samples: Samples) -> Kept:
-        return {"logits": outputs, "labels": self._labels(samples)}
+    def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
+        columns = {"predicted": outputs.argmax(1), "labels": self._labels(samples)}
+        scores = {"scores": outputs[:, 1] - outputs[:, 0]} if self.outputs == 2 else {}
+        return Answers(name, columns | scores)
 
     def _labels(self, samples: Samples) -> NDArray[np.int64]:
         labels = np.array([self.facts(samples, index)["label"] for index in range(len(samples))], np.int64)
@@ -114,8 +116,8 @@ class Regression:
             "loss": (float(np.mean((predicted - labels / SCALE) ** 2)), None),
         }
 
-    def kept(self, outputs: Floats, samples: Samples) -> Kept:
-        return {"scores": outputs[:, 0] * SCALE, "labels": self._labels(samples)}
+    def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
+        return Answers(name, {"predicted": outputs[:, 0] * SCALE, "labels": self._labels(samples)})
 
     def _labels(self, samples: Samples) -> NDArray[np.float64]:
         return np.array([self.facts(samples, index)["label"] for index in range(len(samples))], np.float64)
@@ -125,21 +127,21 @@ class Vocabulary:
     """The answers of the training data's vocabulary; each is as right as the annotators of a question say."""
 
     def __init__(self, train: Samples) -> None:
-        self.train, self.answers = train, list(train.source.classes)  # type: ignore[attr-defined]
-        self.numbers = {answer: number for number, answer in enumerate(self.answers)}
-        self.outputs = len(self.answers)
+        self.train, self.known = train, list(train.source.classes)  # type: ignore[attr-defined]
+        self.numbers = {answer: number for number, answer in enumerate(self.known)}
+        self.outputs = len(self.known)
         self.objective: Mapping[str, Mapping[str, Any]] = {"vqa": {}}
 
     def facts(self, samples: Samples, index: int) -> dict[str, Any]:
         """`answers`: the number and the score of each answer of the vocabulary that an annotator gave."""
         people = self._people(samples, index)
-        known = [answer for answer in dict.fromkeys(people) if answer in self.numbers]
-        scores = vqa.scores(known, [people] * len(known))
-        return {"answers": [(self.numbers[one], score) for one, score in zip(known, scores.tolist(), strict=True)]}
+        given = [answer for answer in dict.fromkeys(people) if answer in self.numbers]
+        scores = vqa.scores(given, [people] * len(given))
+        return {"answers": [(self.numbers[one], score) for one, score in zip(given, scores.tolist(), strict=True)]}
 
     def metrics(self, outputs: Floats, samples: Samples) -> Metrics:
         people = [self._people(samples, index) for index in range(len(samples))]
-        scores = 100 * vqa.scores([self.answers[number] for number in outputs.argmax(1)], people)
+        scores = 100 * vqa.scores([self.known[number] for number in outputs.argmax(1)], people)
         common = vqa.accuracy([self.common] * len(people), people)
         found: Metrics = {"VQA accuracy": (float(scores.mean()), common)}
         kinds = np.array([self._fact(samples, index, "answer_type") for index in range(len(samples))])
@@ -147,10 +149,12 @@ class Vocabulary:
             found[f"VQA accuracy, {kind}"] = (float(scores[kinds == kind].mean()), None)
         return found
 
-    def kept(self, outputs: Floats, samples: Samples) -> Kept:
+    def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
         people = [self._people(samples, index) for index in range(len(samples))]
-        predicted = [self.answers[number] for number in outputs.argmax(1)]
-        return {"answers": np.array(predicted), "scores": vqa.scores(predicted, people)}
+        predicted = [self.known[number] for number in outputs.argmax(1)]
+        images = np.array([self._fact(samples, index, IMAGE) for index in range(len(samples))])
+        values = 100 * vqa.scores(predicted, people)
+        return Answers(name, {"predicted": np.array(predicted), "values": values, "clusters": images})
 
     @cached_property
     def common(self) -> str:

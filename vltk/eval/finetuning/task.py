@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from dataclasses import dataclass
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vltk.eval.answers import Answers
 from vltk.eval.datasets._rules import held_out
 from vltk.eval.features import Samples
 from vltk.eval.finetuning.plan import Plan
 from vltk.eval.finetuning.score import keep, outputs
 from vltk.eval.finetuning.stage import compose, require_encoders
-from vltk.eval.finetuning.target import Metrics, Target, target_of
+from vltk.eval.finetuning.target import IMAGE, Metrics, Target, target_of
 from vltk.eval.finetuning.train import BATCH, finetuned
 from vltk.eval.finetuning.trainable import Trainable
 from vltk.eval.results import Score
@@ -22,11 +24,10 @@ if TYPE_CHECKING:
     from vltk.eval.features import Subject
 
 AT_RANDOM = "at random weights"
-GROUP = "image_id"  # the fact of samples that belong together
 
 
 def finetune(subject: Subject, given: Plan) -> list[Score]:
-    """The scores of every metric on each test split: the median over the seeds.
+    """The scores of every metric on each test split: the median over the seeds, of an even number the lower middle one.
 
     Raises Missing where data is absent, VltkError where the run lacks an encoder that the task trains, or data a label.
     """
@@ -42,11 +43,13 @@ def finetune(subject: Subject, given: Plan) -> list[Score]:
     return scores
 
 
+@dataclass(frozen=True)
 class _Found:
-    """The metrics of one training by test split, and facts of it for the results."""
+    """Of one training, by test split: its metrics, what they come from, and facts of it for the results."""
 
-    def __init__(self, metrics: list[Metrics], facts: list[dict[str, Any]]) -> None:
-        self.metrics, self.facts = metrics, facts
+    metrics: list[Metrics]
+    answers: list[Answers]
+    facts: list[dict[str, Any]]
 
 
 def _data(subject: Subject, plan: Plan) -> tuple[Samples, list[Samples]]:
@@ -64,7 +67,7 @@ def _data(subject: Subject, plan: Plan) -> tuple[Samples, list[Samples]]:
 
 def _group(samples: Samples, position: int) -> str:
     sample = samples.source.read_texts(position)
-    return str(sample.facts.get(GROUP, sample.key))
+    return str(sample.facts.get(IMAGE, sample.key))
 
 
 def _one(
@@ -73,13 +76,16 @@ def _one(
     stage = compose(subject.trained, plan, target, seed, random_weights)
     dev = tests[0] if plan.select else None
     trained, folder = finetuned(subject.trained, stage, plan, Trainable(train, target), dev)
-    metrics, facts = [], []
+    metrics, answers, facts = [], [], []
     for samples in tests:
         rows, cut = outputs(trained, samples, BATCH)
-        keep(folder / f"predictions-{samples.split.replace(' ', '-')}.npz", rows, samples, target)
+        split = samples.split.replace(" ", "-")
+        own = target.answers(rows, samples, f"{split} seed {seed}{' ' + AT_RANDOM if random_weights else ''}")
+        keep(folder / f"predictions-{split}.npz", rows, samples, own)
         metrics.append(target.metrics(rows, samples))
+        answers.append(own)
         facts.append({"folder": str(folder), "step": trained.step, "cut": cut})
-    return _Found(metrics, facts)
+    return _Found(metrics, answers, facts)
 
 
 def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: str) -> list[Score]:
@@ -89,9 +95,11 @@ def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: 
         facts = {seed: one.facts[number] for seed, one in found.items()}
         for metric, (_, chance) in next(iter(runs.values())).items():
             values = {seed: metrics[metric][0] for seed, metrics in runs.items()}
-            detail = _detail(plan, values, facts)
+            value = median_low(values.values())
+            middle = next(seed for seed in values if values[seed] == value)
             name = " ".join(word for word in (plan.test.get(samples.data, ""), metric, suffix) if word)
-            scores.append(Score(samples.split, name, median(values.values()), len(samples), chance, detail))
+            detail, own = _detail(plan, values, facts), found[middle].answers[number]
+            scores.append(Score(samples.split, name, value, len(samples), chance, detail, own))
     return scores
 
 

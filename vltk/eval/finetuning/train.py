@@ -26,7 +26,7 @@ from vltk.eval.results import Row, Score
 from vltk.identity import digest, identity
 from vltk.log import say
 from vltk.recipe import Stage
-from vltk.run import RunFolder, Trained, load
+from vltk.run import RUNS, RunFolder, Source, Trained, load
 from vltk.train.folder import noted, opened
 from vltk.train.loop import train as run_loop
 from vltk.train.setup import build
@@ -48,7 +48,7 @@ def finetuned(trained: Trained, stage: Stage, plan: Plan, data: Trainable, dev: 
         raise VltkError(f"{trained.name} is still in training: fine-tune a run that has ended, or RUN@STEP")
     facts = identity(stage, _digests(trained, data, dev), _origin(trained, stage))
     seed = f"seed{stage.seed}"
-    folder = RunFolder(Path(source.path) / FOLDER / "-".join([*_words(plan), seed, digest(facts)[:8]]))
+    folder = RunFolder(_home(source) / FOLDER / "-".join([*_words(plan), seed, digest(facts)[:8]]))
     with folder.locked():
         if folder.facts().get("status") != "finished":
             _train(trained, stage, folder, facts, data, dev)
@@ -58,6 +58,11 @@ def finetuned(trained: Trained, stage: Stage, plan: Plan, data: Trainable, dev: 
     result = load(folder)
     result.model.to(dist.device())
     return result, folder.path
+
+
+def _home(source: Source) -> Path:
+    """Of a run its own folder; of a Hugging Face folder, which may be read-only, one of its name below ./runs."""
+    return source.path if isinstance(source, RunFolder) else RUNS / source.name / "hf"
 
 
 def _train(

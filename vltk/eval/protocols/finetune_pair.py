@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # features imports torch: seconds that a message about missin
     from vltk.eval.features import Subject
 
 OPTIMIZER: dict[str, Any] = {"weight_decay": 1e-2, "schedule": "cosine", "clip": 1.0}
-HEAD: dict[str, Any] = {"hidden": 1536, "activation": "gelu", "dropout": 0.1}
+HEAD: dict[str, Any] = {"head_width": 1536, "activation": "gelu", "dropout": 0.1}
 DROPOUT = 0.0
 
 

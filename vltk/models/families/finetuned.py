@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "tanh": nn.Tanh}
 class Finetuned(nn.Module):
     """Encoders, named as in the model that they come from, and a head of `outputs` numbers a sample.
 
-    hidden: width of the head's hidden layer (null: that of what it reads); dropout: in front of both its layers.
+    head_width: of its hidden layer (null: that of what it reads); dropout: in front of both its layers.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Finetuned(nn.Module):
         text: Annotated[Choice | None, From("models/encoders")] = None,
         fusion: Annotated[Choice | None, From("models/fusion")] = None,
         outputs: Size,
-        hidden: Size | None = None,
+        head_width: Size | None = None,
         activation: Literal["gelu", "tanh"] = "gelu",
         dropout: Share = 0.1,
         init_std: float = 0.02,
@@ -54,10 +54,10 @@ class Finetuned(nn.Module):
         width = self.fusion.width if fusion else sum(encoders[name].width for name in self.passes)
         self.head = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(width, hidden or width),
+            nn.Linear(width, head_width or width),
             ACTIVATIONS[activation](),
             nn.Dropout(dropout),
-            nn.Linear(hidden or width, outputs),
+            nn.Linear(head_width or width, outputs),
         )
         init_weights(self.head, init_std)
 

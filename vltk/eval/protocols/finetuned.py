@@ -19,7 +19,7 @@ OF_SCORES = ("Pearson correlation", "Spearman correlation")
 OF_ANSWERS = ("VQA accuracy",)
 
 
-class Answers:
+class FinetunedOn:
     """Every metric of the fine-tuned run on `data`, for `label` (of official data sets `class`).
 
     `limit` samples are drawn by the seed (None: all).
@@ -50,4 +50,8 @@ class Answers:
         if rows.shape[1] != target.outputs:
             raise VltkError(f"the run {trained.name} gives {rows.shape[1]} answers, {self.data} has {target.outputs}")
         found = target.metrics(rows, samples)
-        return [Score(samples.split, name, value, len(samples), chance) for name, (value, chance) in found.items()]
+        own = target.answers(rows, samples, samples.split)
+        return [
+            Score(samples.split, name, value, len(samples), chance, answers=own)
+            for name, (value, chance) in found.items()
+        ]
