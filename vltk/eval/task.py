@@ -94,6 +94,8 @@ def _inline(entry: str) -> Choice:
     """`retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
     part, *values = entry.split(":")
     if part in names():
+        if any("=" not in value for value in values):
+            raise RecipeError(f"write options of a task as {part}:key=value")
         return changed(card(part), dict(value.split("=", 1) for value in values))
     required = _required(part)
     plain = [value for value in values if "=" not in value]

@@ -14,6 +14,10 @@ Limit = Annotated[int | None, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Test = str | list[str] | dict[str, str] | None
 Budget = Literal["full", "short", "smoke"]
+OF_CLASSES = ("accuracy", "mean per-class accuracy", "Matthews correlation", "loss", "F1", "ROC AUC")
+OF_SCORES = ("Pearson correlation", "Spearman correlation")
+OF_ANSWERS = ("VQA accuracy",)
+AT_RANDOM = "at random weights"
 SMOKE_STEPS, SMOKE_SAMPLES = 20, 200
 
 
@@ -48,6 +52,13 @@ class Plan:
     micro_batch: int | None
     image_size: int | None = None
     short_image_size: int | None = None
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all that may be measured; what the data asks for decides which are."""
+        before, behind = dict.fromkeys(self.test.values()) or [""], ["", *([AT_RANDOM] if self.random_weights else [])]
+        names = [*OF_CLASSES, *OF_SCORES, *OF_ANSWERS]
+        return [" ".join(filter(None, (one, name, end))) for end in behind for one in before for name in names]
 
     @property
     def comparable(self) -> bool:

@@ -56,11 +56,12 @@ def outputs(trained: Trained, samples: Samples, batch_size: int) -> tuple[Floats
 
 def keep(path: Path, rows: Floats, samples: Samples, answers: Answers) -> None:
     """The predictions of a split, as arrays of one length: `keys`, `outputs` of a small head, and the answers."""
-    columns = {"keys": np.array([samples.source.key(position) for position in samples.positions.tolist()])}
+    keys = np.array([samples.source.key(position) for position in samples.positions.tolist()])
+    columns: dict[str, Any] = {"keys": keys, **answers.columns}
     if rows.shape[1] <= WIDE:
         columns["outputs"] = rows
     with whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **columns, **answers.columns)
+        np.savez_compressed(file, **columns)
 
 
 def _image(samples: Samples, position: int, size: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 from vltk.eval.answers import Answers
 from vltk.eval.datasets._rules import held_out
 from vltk.eval.features import Samples
-from vltk.eval.finetuning.plan import Plan
+from vltk.eval.finetuning.plan import AT_RANDOM, Plan
 from vltk.eval.finetuning.score import keep, outputs
 from vltk.eval.finetuning.stage import compose, require_encoders
 from vltk.eval.finetuning.target import IMAGE, Metrics, Target, target_of
@@ -22,8 +22,6 @@ from vltk.eval.results import Score
 
 if TYPE_CHECKING:
     from vltk.eval.features import Subject
-
-AT_RANDOM = "at random weights"
 
 
 def finetune(subject: Subject, given: Plan) -> list[Score]:

@@ -62,6 +62,10 @@ class FinetunePair:
     def data_sets(self) -> list[str]:
         return [self.plan.train, *self.plan.test]
 
+    @property
+    def metrics(self) -> list[str]:
+        return self.plan.metrics
+
     def __call__(self, subject: Subject) -> list[Score]:
         """Raises VltkError for a run without one of the encoders, data without the label, a sample that is broken."""
         from vltk.eval.finetuning.task import finetune

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from vltk.errors import VltkError
+from vltk.eval.finetuning.plan import OF_ANSWERS, OF_CLASSES, OF_SCORES
 from vltk.eval.results import Score
 
 if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost
@@ -14,9 +15,6 @@ if TYPE_CHECKING:  # features imports torch: seconds that a message about missin
 
 Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
-OF_CLASSES = ("accuracy", "mean per-class accuracy", "Matthews correlation", "loss", "F1", "ROC AUC")
-OF_SCORES = ("Pearson correlation", "Spearman correlation")
-OF_ANSWERS = ("VQA accuracy",)
 
 
 class FinetunedOn:
