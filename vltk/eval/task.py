@@ -77,10 +77,9 @@ def limited(choice: Choice, limit: int) -> Choice:
     return parts.choose(PROTOCOLS, choice.part, **options | {"limit": limit if own is None else min(own, limit)})
 
 
-def changed(choice: Choice, options: Mapping[str, str]) -> Choice:
-    """The same task with other values of its options, as they stand on the command line: `cola:budget=short`."""
-    named = {key: yaml.safe_load(value) for key, value in options.items()}
-    return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | named)
+def changed(choice: Choice, options: Mapping[str, Any]) -> Choice:
+    """The same task with other values of its options; RecipeError where it has no such options."""
+    return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | dict(options))
 
 
 def _named(name: str) -> Choice:
@@ -91,12 +90,13 @@ def _named(name: str) -> Choice:
 
 
 def _inline(entry: str) -> Choice:
-    """`retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
+    """`cola:budget=short`, `retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
     part, *values = entry.split(":")
     if part in names():
         if any("=" not in value for value in values):
             raise RecipeError(f"write options of a task as {part}:key=value")
-        return changed(card(part), dict(value.split("=", 1) for value in values))
+        given = dict(value.split("=", 1) for value in values)
+        return changed(card(part), {key: yaml.safe_load(value) for key, value in given.items()})
     required = _required(part)
     plain = [value for value in values if "=" not in value]
     if len(plain) != len(required):
