@@ -90,7 +90,7 @@ def _named(name: str) -> Choice:
 
 
 def _inline(entry: str) -> Choice:
-    """`cola:budget=short`, `retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
+    """`cola:budget=short`, `retrieval:flickr8k/dev`, `retrieval:flickr8k/dev:captions=1`."""
     part, *values = entry.split(":")
     if part in names():
         if any("=" not in value for value in values):
