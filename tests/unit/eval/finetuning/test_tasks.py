@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.official import easy_vqa, glue, hateful_memes, snli_ve, vqav2
-from tests.unit.eval.finetuning.conftest import Make, pair_task, text_task
+from tests.unit.eval.finetuning.conftest import SIZE, Make, pair_task, text_task
+from vltk.data.shard import Record, write_dataset
 from vltk.eval import task
 from vltk.eval.headline import headlines
 from vltk.eval.metrics.classification import accuracy
@@ -146,3 +148,18 @@ def test_long_texts_are_cut_and_counted(subject: Make, films: Path, capsys: pyte
     detail = by_metric(text_task()(subject()))["accuracy"].detail
     assert detail["texts_cut"] == 4
     assert "texts are cut to 24 tokens, for which it has positions; the task reads 512" in capsys.readouterr().out
+
+
+def test_data_of_ones_own_is_trained_on_by_a_label_of_its_json(subject: Make, root: Path) -> None:
+    for part, count in (("train", 12), ("dev", 6)):
+        pixels = [np.full((SIZE, SIZE, 3), 200 * (at % 3) // 2, np.uint8) for at in range(count)]
+        records = [
+            Record(f"s{at}", bytes(cv2.imencode(".png", one)[1]), ["a film"], {"kind": at % 3, "likeness": at / 4})
+            for at, one in enumerate(pixels)
+        ]
+        write_dataset(root / "data" / "mine" / part, records, {"kind": "test"})
+    entry = "finetune_pair:mine/train:mine/dev:3:label=kind:batch_size=4:warmup=0"
+    classes = by_metric(task.read([entry])[entry].build()(subject()))
+    assert classes["accuracy"].n == 6 and classes["mean per-class accuracy"].chance == pytest.approx(100 / 3)
+    scores = by_metric(text_task(train="mine/train", test="mine/dev", label="likeness", select="loss")(subject()))
+    assert {"Pearson correlation", "Spearman correlation", "loss"} == set(scores)
