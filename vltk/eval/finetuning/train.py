@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +71,17 @@ def _train(
 ) -> None:
     sources = {value: trained.source for value in stage.init.values()}
     opened(folder, stage, trained.tokenizer, facts, order=0)
-    with noted(folder, folder.path.name), torch.enable_grad():  # evaluation runs without gradients
+    with noted(folder, folder.path.name), _training():
         setup = build(folder.path.name, stage, folder, sources, open_data=lambda _: data)  # type: ignore[arg-type]
         run_loop(setup, None if dev is None else _judge(dev, data.target, folder.path / "results.jsonl", stage.seed))
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Gradients inside an evaluation; and weights cast anew in every step: inside another autocast, as evaluations are,
+    the copies of the first step would serve all others."""
+    with torch.enable_grad(), torch.autocast(dist.device().type, enabled=False, cache_enabled=False):
+        yield
 
 
 def _judge(dev: Samples, target: Target, path: Path, seed: int) -> Callable[[Trained], list[Row]]:

@@ -29,7 +29,7 @@ Make = Callable[..., Subject]
 @pytest.fixture(autouse=True)
 def no_gradients() -> Iterator[None]:
     """As `vltk.eval.run.undisturbed` leaves it."""
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
         yield
 
 
@@ -47,7 +47,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def subject(root: Path) -> Make:
     """`subject(seed=1, fusion=None)`: an untrained run under evaluation; options replace parts of its model."""
 
-    def make(seed: int = 0, family: str = "flava", **options: Any) -> Subject:
+    def make(seed: int = 0, family: str = "flava", precision: str = "fp32", **options: Any) -> Subject:
         tower = {**tiny.TOWER, "init_std": 0.1}
         model = {
             "part": family,
@@ -60,7 +60,7 @@ def subject(root: Path) -> Make:
                 "model": model | options,
                 "tokenizer": {"vocab": "vocab.txt", "max_length": 12},
                 "image": {"size": SIZE},
-                "precision": "fp32",
+                "precision": precision,
                 "steps": 1,
                 "streams": {"all": {"data": ["none"], "batch_size": 1, "objectives": {"itc": {}}}},
             }

@@ -75,8 +75,9 @@ def test_mnli_names_both_halves_of_dev(subject: Make, root: Path) -> None:
     ]
 
 
-def test_what_words_decide_is_learnt_whole(subject: Make, films: Path) -> None:
-    learnt = by_metric(text_task(steps=40, batch_size=8, lr=3e-3, select="loss")(subject()))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_words_decide_is_learnt_whole(precision: str, subject: Make, films: Path) -> None:
+    learnt = by_metric(text_task(steps=40, batch_size=8, lr=3e-3, select="loss")(subject(precision=precision)))
     for metric in ("accuracy", "F1", "ROC AUC", "Matthews correlation", "mean per-class accuracy"):
         assert learnt[metric].value == 100, metric
     assert learnt["accuracy"].chance == 50 and learnt["accuracy"].n == 20
