@@ -118,6 +118,7 @@ class Trained:
     step: int
     helpers: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None  # where it was read from; None while it is trained
+    fresh: bool = False  # freshly initialised, in the place of the weights there
 
 
 def find(spec: str | Path) -> RunFolder:

@@ -35,9 +35,10 @@ def finetune(subject: Subject, given: Plan) -> list[Score]:
     target = target_of(train, plan.label)
     seeds = range(subject.seed, subject.seed + plan.seeds)
     scores = []
-    for random_weights in [False, True] if plan.random_weights else [False]:
+    fresh = subject.trained.fresh
+    for random_weights in [False, True] if plan.random_weights and not fresh else [fresh]:
         found = {seed: _one(subject, plan, train, tests, target, seed, random_weights) for seed in seeds}
-        scores += _merged(tests, plan, found, AT_RANDOM if random_weights else "")
+        scores += _merged(tests, plan, found, AT_RANDOM if random_weights and not fresh else "")
     return scores
 
 
@@ -78,7 +79,8 @@ def _one(
     for samples in tests:
         rows, cut = outputs(trained, samples, BATCH)
         split = samples.split.replace(" ", "-")
-        own = target.answers(rows, samples, f"{split} seed {seed}{' ' + AT_RANDOM if random_weights else ''}")
+        title = " ".join([f"{split} seed {seed}", *([AT_RANDOM] if random_weights else [])])
+        own = target.answers(rows, samples, title)
         keep(folder / f"predictions-{split}.npz", rows, samples, own)
         metrics.append(target.metrics(rows, samples))
         answers.append(own)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from vltk import dist
 from vltk.errors import VltkError
@@ -73,6 +74,8 @@ def _train(
     opened(folder, stage, trained.tokenizer, facts, order=0)
     with noted(folder, folder.path.name), _training():
         setup = build(folder.path.name, stage, folder, sources, open_data=lambda _: data)  # type: ignore[arg-type]
+        if stage.init and not setup.first:
+            _require_same(trained, setup.pretraining.model)
         run_loop(setup, None if dev is None else _judge(dev, data.target, folder.path / "results.jsonl", stage.seed))
 
 
@@ -100,6 +103,16 @@ def _judge(dev: Samples, target: Target, path: Path, seed: int) -> Callable[[Tra
         return rows
 
     return judge
+
+
+def _require_same(trained: Trained, model: nn.Module) -> None:
+    """Raises VltkError where the model starts from other weights than those under evaluation."""
+    own = model.state_dict()
+    for name, tensor in trained.model.state_dict().items():
+        if name in own and own[name].shape == tensor.shape and not torch.equal(own[name].cpu(), tensor.cpu()):
+            raise VltkError(
+                f"{trained.name}: {name} is not as in {source_name(trained)}: it cannot be fine-tuned from there"
+            )
 
 
 def _digests(trained: Trained, data: Trainable, dev: Samples | None) -> dict[str, str]:

@@ -155,3 +155,18 @@ def test_test_splits_are_opened_before_anything_is_trained(
     splits = ["official/hateful_memes/dev_seen", "official/hateful_memes/test_seen"]
     with pytest.raises(Missing, match="test_seen.jsonl"):
         pair_task("hateful_memes", splits)(subject())
+
+
+def test_a_fresh_model_is_fine_tuned_as_it_is(subject: Make, films: Path) -> None:
+    """Not from the weights of the run that it stands for."""
+    beside = {score.metric: score for score in text_task(random_weights=True)(subject())}
+    fresh = subject()
+    fresh.trained.fresh = True
+    scores = {score.metric: score for score in text_task(random_weights=True)(fresh)}
+    assert set(scores) == {name for name in beside if "random" not in name}
+    assert scores["loss"].value == beside["loss at random weights"].value
+    assert scores["loss"].detail["folders"] == beside["loss at random weights"].detail["folders"]
+    other = subject()
+    other.trained.model.text.words.weight.add_(1)
+    with pytest.raises(VltkError, match="text.words.weight is not as in flava/joint@1"):
+        text_task(lr=7e-5)(other)
