@@ -18,6 +18,7 @@ from vltk.errors import VltkError
 from vltk.eval.content import digest
 from vltk.eval.metrics import classification, correlation
 from vltk.eval.metrics.counted import Counts
+from vltk.eval.metrics.retrieval import RECALLS
 from vltk.eval.statistics import paired, resample
 from vltk.eval.statistics.intervals import Interval, percentiles, wilson
 
@@ -94,25 +95,26 @@ def replicates(metric: str, answers: Answers, seed: int = 0) -> resample.Replica
         return resample.stratified(how.of(answers), how.strata(answers), seed=seed)
     if (values := _values(metric, answers)) is not None:
         return resample.clustered(values, _clusters(answers), seed=seed)
+    if _ends(metric, "mean recall"):
+        return _mean_recalls(answers, seed)
     return _medians(answers, seed) + 1 if _ends(metric, "median rank") else None
 
 
-def compare(metric: str, first: Answers, second: Answers, seed: int = 0) -> paired.Difference | None:
-    """The second run minus the first on the same samples; None for a metric without a paired test.
+def compare(metric: str, first: Answers, second: Answers, gained: float, seed: int = 0) -> paired.Difference | None:
+    """Two runs on the same samples, resampled together; `gained` is the second's value minus the first's.
 
-    Raises VltkError where the samples are not the same.
+    Of an accuracy the p-value is McNemar's; None for a metric that cannot be made of answers. Raises VltkError where
+    the samples are not the same.
     """
     _require_same(first, second)
-    if (how := _resampled(metric)) is not None:
-        return paired.bootstrap(how.of(first), how.of(second), how.strata(first), seed=seed)
-    before, after = _values(metric, first), _values(metric, second)
+    before, after = replicates(metric, first, seed), replicates(metric, second, seed)
     if before is None or after is None:
         return None
-    gained = after - before
-    found = paired.difference(float(gained.mean()), resample.clustered(gained, _clusters(first), seed=seed))
+    found = paired.difference(gained, after - before)
     if not _is_accuracy(metric):
         return found
-    return paired.Difference(found.value, found.interval, paired.mcnemar(before > 0, after > 0))
+    p = paired.mcnemar(*(one["predicted"] == one["labels"] for one in (first, second)))
+    return paired.Difference(found.value, found.interval, p)
 
 
 def _is_accuracy(metric: str) -> bool:
@@ -148,6 +150,14 @@ def _clusters(answers: Answers) -> Column:
     told = answers.columns.get("clusters")
     length = len(next(iter(answers.columns.values())))
     return np.arange(length) if told is None else told
+
+
+def _mean_recalls(answers: Answers, seed: int) -> resample.Replicates:
+    """Resampled means of R@1, R@5 and R@10 both ways, told by `ways`; whole images are drawn, the same for both."""
+    ranks, clusters, ways = (answers[name] for name in ("ranks", "clusters", "ways"))
+    values = 100 * np.mean([ranks < k for k in RECALLS], axis=0)
+    parts = [resample.clustered(values[ways == way], clusters[ways == way], seed=seed) for way in np.unique(ways)]
+    return np.asarray(np.mean(parts, axis=0))
 
 
 def _medians(answers: Answers, seed: int) -> resample.Replicates:

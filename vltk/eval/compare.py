@@ -61,10 +61,11 @@ def _against(first: Sequence[Evaluation], second: Sequence[Evaluation]) -> Itera
         if before is None or not later.done:
             continue
         ours, theirs = before.answers(), later.answers()
-        for metric in ours:
+        for metric in [metric for metric in ours if metric in theirs]:
             try:
                 seed = seed_of(later.task, int(later.content["seed"]))
-                found = compare(metric, ours[metric], theirs[metric], seed) if metric in theirs else None
+                gained = later.metrics()[metric] - before.metrics()[metric]
+                found = compare(metric, ours[metric], theirs[metric], gained, seed)
             except VltkError as error:
                 warn(f"{later.task}: {metric} of {later.content['run']}: {error}")
                 break

@@ -1,4 +1,4 @@
-"""The tasks on official fixtures: an encoder that sees the class scores 100, one that sees nothing what guessing does."""
+"""Tasks on official fixtures: an encoder that sees the class scores 100, one that sees nothing what guessing does."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,15 +24,14 @@ def by_metric(scores: list[Score]) -> dict[str, Score]:
 def test_retrieval_of_an_encoder_that_knows_everything(write_pairs: Callable[..., None], trained: Any) -> None:
     write_pairs("pairs/dev", [[f"{index} a", f"{index}"] for index in range(40)])
     scores = by_metric(Retrieval(data="pairs/dev", batch_size=16)(Subject(trained)))
-    assert list(scores) == [
-        f"{way} {metric}"
-        for way in ("image_to_text", "text_to_image")
-        for metric in ("R@1", "R@5", "R@10", "median rank")
-    ]
+    directions, names = ("image_to_text", "text_to_image"), ("R@1", "R@5", "R@10", "median rank")
+    assert list(scores) == [*(f"{way} {name}" for way in directions for name in names), "mean recall"]
+    assert (scores["mean recall"].value, scores["mean recall"].n) == (100, 120)
     assert {scores[name].value for name in scores if "R@" in name} == {100}
     assert scores["image_to_text R@1"].n == 40 and scores["text_to_image R@1"].n == 80
     assert scores["text_to_image R@10"].chance == pytest.approx(25)
     assert scores["image_to_text R@1"].chance == pytest.approx(2.5)
+    assert scores["mean recall"].chance == pytest.approx(np.mean([s.chance for n, s in scores.items() if "R@" in n]))
     assert scores["text_to_image median rank"].value == 1 and scores["image_to_text R@1"].split == "dev"
 
 

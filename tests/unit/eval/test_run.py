@@ -55,11 +55,10 @@ def test_rows_reach_the_results_of_each_run(
     options = run.Options(limit=15, seed=4)
     rows = run.evaluate(["runs/one/joint", "two"], tasks=["retrieval:pairs/dev"], options=options)
     written = [json.loads(line) for folder in folders for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert written == rows and len(rows) == 16
-    assert {(row["task"], row["split"], row["n"], row["seed"]) for row in rows} == {
-        ("retrieval:pairs/dev", "dev", 15, 4)
-    }
-    assert [row["run"] for row in rows[::8]] == ["one/joint", "two"] and rows[0]["step"] == 7
+    assert written == rows and len(rows) == 18
+    assert {(row["task"], row["split"], row["seed"]) for row in rows} == {("retrieval:pairs/dev", "dev", 4)}
+    assert {row["n"] for row in rows} == {15, 30}
+    assert [row["run"] for row in rows[::9]] == ["one/joint", "two"] and rows[0]["step"] == 7
     shown = capsys.readouterr().out
     assert "image_to_text R@1" in shown and "chance" in shown and "100.00" in shown
 
@@ -145,9 +144,9 @@ def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert str(np.random.get_state(legacy=False)) == str(before[1]) and random.getstate() == before[2]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in trained.model.parameters())
-    assert len(rows) == 12 and {row["seed"] for row in rows} == {2}
+    assert len(rows) == 13 and {row["seed"] for row in rows} == {2}
     assert score(trained)[0]["value"] == rows[0]["value"]
-    assert [json.loads(line) for line in path.read_text().splitlines()[:12]] == rows
+    assert [json.loads(line) for line in path.read_text().splitlines()[:13]] == rows
 
 
 def test_undisturbed_gives_everything_back_after_an_error(trained: Any) -> None:

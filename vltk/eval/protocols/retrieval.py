@@ -6,7 +6,6 @@ the best ones are put in another order by the matching head, as ALBEF (arXiv 210
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -23,12 +22,15 @@ if TYPE_CHECKING:  # features imports torch: seconds that a message about missin
 Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
 DIRECTIONS = ("image_to_text", "text_to_image")
-MEDIAN_RANK, RERANKED = "median rank", "re-ranked "
+MEDIAN_RANK = "median rank"
+MEAN_RECALL = "mean recall"
+RERANKED = "re-ranked "
 NAMES = [f"{way} {name}" for way in DIRECTIONS for name in (*(f"R@{k}" for k in metrics.RECALLS), MEDIAN_RANK)]
+NAMES += [MEAN_RECALL]
 
 
 class Retrieval:
-    """R@1, R@5, R@10 (percent) and median rank on a data set of pairs.
+    """R@1, R@5, R@10 (percent) and median rank both ways, and the mean of the six recalls, on a data set of pairs.
 
     The first `captions` texts of each image enter (None: all); `limit` samples are drawn by the seed (None: all).
     `framing`: the whole image squashed to a square, as FLAVA's processors do, or the square in its middle, as CLIP's.
@@ -87,18 +89,26 @@ class Retrieval:
 
 
 def _scores(samples: Samples, ranks: tuple[Any, Any], owner: Any, before: str = "") -> list[Score]:
-    """The metrics of both directions, from the ranks of images (N,) and texts (M,), `owner` (M,) the image of each."""
-    own_texts, own_images = np.bincount(owner, minlength=len(samples)), np.ones(len(owner), np.int64)
-    queries = (np.arange(len(samples)), owner)
+    """All metrics, from the ranks of images (N,) and texts (M,); `owner` (M,) is the image of each text."""
+    images = np.arange(len(samples))
+    right = (np.bincount(owner, minlength=len(samples)), np.ones(len(owner), np.int64))
     scores = []
-    for way, found, right, images, candidates in zip(
-        DIRECTIONS, ranks, (own_texts, own_images), queries, (len(owner), len(samples)), strict=True
-    ):
-        answers = Answers(f"{before}{way}", {"ranks": found, "clusters": images})
-        for k in metrics.RECALLS:
-            chance = metrics.chance_recall(right, candidates, k)
-            score = Score(samples.split, f"{before}{way} R@{k}", metrics.recall(found, k), len(found), chance)
-            scores.append(replace(score, answers=answers))
-        median = metrics.median_rank(found)
-        scores.append(Score(samples.split, f"{before}{way} {MEDIAN_RANK}", median, len(found), answers=answers))
-    return scores
+    for number, way in enumerate(DIRECTIONS):
+        answers = Answers(f"{before}{way}", {"ranks": ranks[number], "clusters": (images, owner)[number]})
+        scores += _one_way(samples.split, f"{before}{way}", answers, right[number], len(ranks[1 - number]))
+    recalls = [score for score in scores if score.chance is not None]
+    mean, chance = (float(np.mean(values)) for values in zip(*((s.value, s.chance) for s in recalls), strict=True))
+    ways = np.repeat([0, 1], [len(images), len(owner)])
+    both = {"ranks": np.concatenate(ranks), "clusters": np.concatenate([images, owner]), "ways": ways}
+    answers = Answers(f"{before}both", both)
+    return [*scores, Score(samples.split, f"{before}{MEAN_RECALL}", mean, len(ways), chance, answers=answers)]
+
+
+def _one_way(split: str, name: str, answers: Answers, right: Any, candidates: int) -> list[Score]:
+    """`right` (queries,) counts the right answers among the candidates."""
+    ranks, scores = answers["ranks"], []
+    for k in metrics.RECALLS:
+        value, chance = metrics.recall(ranks, k), metrics.chance_recall(right, candidates, k)
+        scores.append(Score(split, f"{name} R@{k}", value, len(ranks), chance, answers=answers))
+    median = metrics.median_rank(ranks)
+    return [*scores, Score(split, f"{name} {MEDIAN_RANK}", median, len(ranks), answers=answers)]
