@@ -106,7 +106,8 @@ class Subject:
         """Raises VltkError when the model does not answer one of these verbs, or has no encoder to answer it with."""
         model, name = self.trained.model, self.trained.name
         for verb in verbs:
-            encoder = verb.rpartition("_")[2].removesuffix("s")  # embed_text, encode_images: of the text, of the image
+            own = verb.rpartition("_")[2].removesuffix("s")  # embed_text, encode_images: of the text, of the image
+            encoder = "fusion" if verb == "match" else own
             if not hasattr(model, verb):
                 what = (
                     "a codebook, which only the task tokenizer scores" if hasattr(model, "codes") else f"without {verb}"
