@@ -163,9 +163,8 @@ def write_failure(folder: Path, asked: Asked, error: Exception, trace: str, run:
 def marks(asked: Asked, data: Mapping[str, Any]) -> list[str]:
     """Why it may not be compared with published figures, in words."""
     limit = getattr(asked.choice, "limit", None)
-    told = [] if limit is None else [f"at most {limit:,} samples of each data set"]
-    odd = [name for name, facts in data.items() if not facts.get("official", True)]
-    return told + ([f"not the official samples: {', '.join(odd)}"] if odd else [])
+    told = [] if limit is None else [f"limit {limit:,}"]
+    return told + (["not the official samples"] if any(not one.get("official", True) for one in data.values()) else [])
 
 
 def environment() -> dict[str, Any]:

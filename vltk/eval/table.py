@@ -29,10 +29,10 @@ from vltk.eval.statistics.intervals import percentiles
 from vltk.log import console
 from vltk.whole import whole
 
-SHOWN = ("flava", "clip")  # columns of references.yaml
+SHOWN = {"flava": "FLAVA", "clip_400m": "CLIP 400M", "clip_paper": "CLIP paper"}  # columns of references.yaml
 SAME, UNSURE, OTHER = "", "?", "≠"  # of a published figure: may be compared, unverified, measured otherwise
 PIPED = 170  # columns where there is no terminal
-LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another split or metric"
+LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another split, metric or set of samples"
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,10 @@ class Table:
         grid = Grid(title=self._title(), title_justify="left", highlight=False, box=box.SIMPLE_HEAD)
         for heading in self._headings():
             grid.add_column(heading, justify="left" if heading in ("task", "metric", "") else "right", overflow="fold")
-        task = None
-        for line in self.lines:
-            if task not in (None, line.task):
-                grid.add_section()
-            grid.add_row(*_cells(line, self._shown()))
-            task = line.task
+        for line, following in zip(self.lines, [*self.lines[1:], None], strict=True):
+            many = sum(line.task == other.task for other in self.lines) > 1
+            ends = following is not None and following.task != line.task and many
+            grid.add_row(*_cells(line, self._shown()), end_section=ends)
         if self.averages:
             grid.add_section()
             for one in self.averages:
@@ -136,7 +134,7 @@ class Table:
         return [name for name in SHOWN if any(name in line.published for line in self.lines)]
 
     def _headings(self) -> list[str]:
-        titles = [references()[name].title for name in self._shown()]
+        titles = [SHOWN[name] for name in self._shown()]
         return ["task", "metric", "value", "95 %", "n", "chance", *titles, ""]
 
     def _csv(self) -> str:

@@ -67,7 +67,7 @@ def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     made = Table.of([probe(tmp_path, "cifar10", 36, 40, limit=40, converged=False)], "flava")
     (line,) = made.lines
-    assert line.notes == ["at most 40 samples of each data set", "the fit did not converge"]
+    assert line.notes == ["limit 40", "the fit did not converge"]
     assert not any(one["comparable"] for one in line.published.values())
     assert "92.87≠" in made.markdown()
 
