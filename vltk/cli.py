@@ -169,6 +169,9 @@ def evaluate(
     skip_absent: Annotated[bool, typer.Option("--skip-absent", help="Leave out tasks whose data is absent.")] = False,
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep no encodings on disk.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Also do again what is done.")] = False,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="The same models freshly initialised: the baseline.")
+    ] = False,
 ) -> None:
     """Score runs on tasks, into their results.jsonl; or bring the official data sets (--data-status, --fetch)."""
     if (dry_run and not fetch) or (as_json and not data_status):
@@ -192,7 +195,16 @@ def evaluate(
         suite,
         names,
         Options(
-            limit, seed, data, allow_nonstandard, protocol, skip_absent, not no_store, redo, helpers=_shares(jobs)[1:]
+            limit,
+            seed,
+            data,
+            nonstandard=allow_nonstandard,
+            protocol=protocol,
+            skip_absent=skip_absent,
+            store=not no_store,
+            redo=redo,
+            random_weights=random_weights,
+            helpers=_shares(jobs)[1:],
         ),
     )
 

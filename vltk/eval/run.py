@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch takes seconds; what is missing is said before it is i
 
 Steps = list[tuple[str, str]]
 CACHE = "VLTK_CACHE"
+RANDOM = "random-weights"
 FETCH = re.compile(r"vltk eval --fetch (\w+)( --data .*)?")
 
 
@@ -49,7 +50,8 @@ class Options:
 
     `data`: where official data sets lie; `nonstandard`: other counts than theirs may pass; `protocol`: of
     headlines.yaml; `skip_absent`: tasks whose data or card is absent are left out; `store`: encodings are kept on disk;
-    `redo`: what is done is done again; `helpers`: the environment of each further process.
+    `redo`: what is done is done again; `random_weights`: the same models freshly initialised by the seed are scored in
+    the place of the runs; `helpers`: the environment of each further process.
     """
 
     limit: int | None = None
@@ -60,6 +62,7 @@ class Options:
     skip_absent: bool = False
     store: bool = True
     redo: bool = False
+    random_weights: bool = False
     helpers: Sequence[Mapping[str, str]] = ()
 
 
@@ -87,7 +90,7 @@ def evaluate(
     absent = [*lacking, *(name for names in gaps.values() for name in names)]
     if absent:
         say(f"left out, as their data or cards are absent: {', '.join(absent)}")
-    places = [_home(spec) for spec in specs]
+    places = [_home(spec, given.random_weights) for spec in specs]
     logs = places[0] / FOLDER
     logs.mkdir(parents=True, exist_ok=True)
     title = Path(suite).stem if suite else "tasks"
@@ -223,10 +226,14 @@ def _absent_runs(specs: Sequence[str]) -> Steps:
     return steps
 
 
-def _home(spec: str) -> Path:
-    """Where the results of a run are written: its folder; of a Hugging Face folder, one of its name below ./runs."""
+def _home(spec: str, random_weights: bool) -> Path:
+    """Where results are written: the run's folder; of a Hugging Face folder, one of its name below ./runs.
+
+    Those of random weights have a folder in it, so that no one takes them for the run's.
+    """
     source = run.find_source(spec)
-    return source.path if isinstance(source, run.RunFolder) else run.RUNS / source.name / "hf"
+    home = source.path if isinstance(source, run.RunFolder) else run.RUNS / source.name / "hf"
+    return home / RANDOM if random_weights else home
 
 
 def _evaluate_run(
@@ -239,6 +246,9 @@ def _evaluate_run(
     from vltk.eval.store import FeatureStore
 
     trained = run.load(spec)
+    if given.random_weights:
+        fresh = Subject(trained, given.seed).model(random_weights=True)
+        trained = replace(trained, model=fresh, name=f"{trained.name}, {RANDOM}", step=0)
     trained.model.to(dist.device())
     cache = os.environ.get(CACHE)
     store = FeatureStore(Path(cache) if cache else home / "features") if given.store else None
@@ -260,7 +270,8 @@ def _show(made: Table, home: Path, spec: str, title: str) -> None:
     """The table on the terminal, and as files beside the evaluations."""
     step = run.split_step(spec)[1]
     written = made.write(home / FOLDER / (f"step-{step}" if step is not None else ""), title)
-    print_grid(made.grid())
+    if made.lines:
+        print_grid(made.grid())
     for line in made.remarks():
         say(line)
     say(f"table: {written}")

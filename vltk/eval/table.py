@@ -100,9 +100,9 @@ class Table:
         grid = Grid(title=self._title(), title_justify="left", highlight=False, box=box.SIMPLE_HEAD)
         for heading in self._headings():
             grid.add_column(heading, justify="left" if heading in ("task", "metric", "") else "right", overflow="fold")
-        for line, following in zip(self.lines, [*self.lines[1:], None], strict=True):
-            many = sum(line.task == other.task for other in self.lines) > 1
-            ends = following is not None and following.task != line.task and many
+        tasks = [line.task for line in self.lines]
+        for number, line in enumerate(self.lines):
+            ends = tasks.count(line.task) > 1 and tasks[number + 1 : number + 2] not in ([line.task], [])
             grid.add_row(*_cells(line, self._shown()), end_section=ends)
         if self.averages:
             grid.add_section()

@@ -55,6 +55,22 @@ def test_a_vit_has_no_text(here: Path) -> None:
         evaluated("a-vit", tasks=["cifar10-zero-shot"])
 
 
+def test_random_weights_are_a_baseline_of_their_own(here: Path, write_pairs: Callable[..., None]) -> None:
+    """Apart from what the run scores, and at chance."""
+    write_pairs("pairs/dev", [[f"word{index}"] for index in range(40)])
+    saved(flava_model(), "a-flava")
+    options = run.Options(random_weights=True)
+    rows = run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)
+    found = {row["metric"]: row for row in rows}
+    assert found["mean recall"]["run"] == "a-flava, random-weights" and found["mean recall"]["step"] == 0
+    assert abs(found["mean recall"]["value"] - found["mean recall"]["detail"]["chance"]) < 10
+    assert Path("runs/a-flava/hf/random-weights/results.jsonl").is_file()
+    assert not Path("runs/a-flava/hf/results.jsonl").exists()
+    assert [row["value"] for row in run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)] == [
+        row["value"] for row in rows
+    ]
+
+
 def test_several_processes_by_one_command(here: Path) -> None:
     config = transformers.ViTConfig(**TOWER, image_size=64, patch_size=16)
     transformers.ViTModel(config).save_pretrained("a-vit")
