@@ -164,6 +164,8 @@ def marks(asked: Asked, data: Mapping[str, Any]) -> list[str]:
     """Why it may not be compared with published figures, in words."""
     limit = getattr(asked.choice, "limit", None)
     told = [] if limit is None else [f"limit {limit:,}"]
+    budget = getattr(asked.choice, "budget", "full")  # of fine-tunings
+    told += [] if budget == "full" else [f"budget {budget}"]
     return told + (["not the official samples"] if any(not one.get("official", True) for one in data.values()) else [])
 
 
