@@ -12,7 +12,7 @@ from vltk import dist
 from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
-from vltk.eval.run import evaluator
+from vltk.eval.run import data_digest, evaluator
 from vltk.identity import changes, digest, identity
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
@@ -120,7 +120,7 @@ def data_digests(stage: Stage) -> dict[str, str]:
     found = {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
     if best := stage.evaluate.best:
         judge = stage.evaluate.tasks[best.partition(" ")[0]].build()
-        found |= {name: open_dataset(name).digest for name in judge.data_sets}
+        found |= {name: data_digest(name) for name in judge.data_sets}
     if stage.tokenizer:
         found[stage.tokenizer.vocab] = digest({"tokens": load_tokenizer(stage.tokenizer).tokens})
     return found

@@ -10,8 +10,9 @@ from vltk.eval import task
 
 @pytest.mark.parametrize("name", task.names())
 def test_every_card_gives_a_protocol(name: str) -> None:
-    protocol = task.card(name).build()
-    assert protocol.metrics and all("/" in data for data in protocol.data_sets)
+    for choice in (task.card(name), task.card(name, "clip")):
+        protocol = choice.build()
+        assert protocol.metrics and all("/" in data for data in protocol.data_sets)
 
 
 def test_the_shapes_suite_is_complete() -> None:
@@ -77,7 +78,7 @@ def test_every_wrong_entry_is_listed_with_what_exists() -> None:
 
 
 def test_an_unknown_suite_says_which_exist() -> None:
-    with pytest.raises(RecipeError, match=r"did you mean 'shapes'.*35tasks, shapes"):
+    with pytest.raises(RecipeError, match=r"did you mean 'shapes'.*35tasks, language.*shapes"):
         task.suite("shape")
 
 

@@ -16,7 +16,7 @@ from vltk.data.shard import Record, write_dataset
 from vltk.errors import VltkError
 from vltk.eval import task
 from vltk.eval.features import Subject
-from vltk.eval.metrics import psnr
+from vltk.eval.metrics.pixels import psnr
 from vltk.eval.patches import PatchCodes, cut, joined
 from vltk.eval.protocols.tokenizer import VisualTokenizer
 from vltk.eval.results import Score

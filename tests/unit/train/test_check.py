@@ -185,7 +185,7 @@ def test_the_metric_that_decides() -> None:
     assert mistakes("clip-tiny", "evaluate.best=dev R@7") == [
         "command line 'evaluate.best=dev R@7': evaluate.best: task dev has no metric 'R@7'; have: "
         "image_to_text R@1, image_to_text R@5, image_to_text R@10, image_to_text median rank, "
-        "text_to_image R@1, text_to_image R@5, text_to_image R@10, text_to_image median rank"
+        "text_to_image R@1, text_to_image R@5, text_to_image R@10, text_to_image median rank, mean recall"
     ]
 
 

@@ -103,7 +103,7 @@ class Files:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the paths and sizes of all files, the other trees' too: what lies here, not what is in it."""
+        """sha256 of the paths and sizes of all files, those of the other trees too."""
         sizes = [(name, (self.root / name).stat().st_size) for name in self._files]
         told = "".join(f"{name}\t{size}\n" for name, size in sizes) + "".join(one.fingerprint for one in self.beside)
         return hashlib.sha256(told.encode()).hexdigest()

@@ -1,6 +1,4 @@
-"""Metrics of retrieval, and of reconstructed images.
-
-Retrieval ranks and recalls (Karpathy's protocol, as ALBEF and CLIP_benchmark compute it, but with ties against).
+"""Retrieval ranks and recalls (Karpathy's protocol, as ALBEF and CLIP_benchmark compute it, but with ties against).
 
 N images, M texts, `owner` (M,) the image of each text. A rank is the number of wrong candidates at least as similar as
 the right one: a collapsed encoder, where all are equal, is at the end of the list and not at its top.
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
 
 RECALLS = (1, 5, 10)
 BLOCK = 512  # queries compared at a time
@@ -59,9 +56,3 @@ def chance_recall(right: Ints, candidates: int, k: int) -> float:
 def median_rank(ranks: Ints) -> float:
     """The middle position of the right answer; 1 is the first."""
     return float(np.median(ranks)) + 1
-
-
-def psnr(images: Pixels, others: Pixels) -> NDArray[np.float64]:
-    """(n, 3, S, S) uint8, two of them -> (n,) dB of each image: 10 log10 of 255 squared over its mean square error."""
-    error = np.square(images.astype(np.float64) - others).mean((1, 2, 3))
-    return 10 * np.log10(255**2 / np.maximum(error, 1e-9))

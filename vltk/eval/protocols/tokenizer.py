@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from vltk.errors import VltkError
-from vltk.eval.metrics import psnr
+from vltk.eval.metrics.pixels import psnr
 from vltk.eval.results import Score
 
 if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost

@@ -26,7 +26,7 @@ def draw(trained: Trained, source: Source) -> tuple[str, str]:
     Raises VltkError where the tokenizer gives no pixels.
     """
     from vltk.data.dataset import open_dataset
-    from vltk.eval.metrics import psnr
+    from vltk.eval.metrics.pixels import psnr
     from vltk.models.codebooks._usage import counted, usage
 
     model: Any = trained.model
