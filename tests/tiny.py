@@ -61,6 +61,28 @@ def clip(seed: int = 0, activation: str = "quick_gelu") -> Any:
     return randomised(choose("models/families", "clip", image=image, text=text, embedding=24).build(), seed)
 
 
+def finetuned(seed: int = 0, **options: Any) -> Any:
+    """The encoders of `flava` under a head of three outputs; options replace parts of it."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "bert", **TOWER, "vocab": VOCAB, "max_length": 24},
+        "fusion": {"part": "joint", **TOWER},
+        "outputs": 3,
+        "head_width": 20,
+        "dropout": 0.0,
+    }
+    return randomised(choose("models/families", "finetuned", **(given | options)).build(), seed, std=0.2)
+
+
+def labelled(size: int = 6, seed: int = 0, kind: str = "class") -> dict[str, Tensor]:
+    """Pairs with a class of three, a `score` of 0 to 5, or three soft `answers` each."""
+    generator = torch.Generator().manual_seed(300 + seed)
+    classes = torch.randint(0, 3, (size,), generator=generator)
+    soft = torch.rand(size, 3, generator=generator)
+    made = {"class": {"label": classes}, "score": {"label": 5 * soft[:, 0]}, "answers": {"answers": soft}}
+    return batch(size, seed=seed) | made[kind]
+
+
 def vqkd(seed: int = 0) -> Any:
     """A VQ-KD tokenizer of 16 codes for the same images and patches."""
     image = {"part": "vit", **TOWER, "image_size": IMAGE, "eps": 1e-6, "mask_token": False}

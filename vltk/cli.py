@@ -147,7 +147,9 @@ def sweep(
 
 @app.command("eval")
 def evaluate(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Default: the newest one.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Or Hugging Face folders. Default: the newest run.")
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="A named list of tasks, as shapes or 35tasks.")] = None,
     tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks: names, or as retrieval:mine/dev.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples a task.")] = None,
@@ -157,6 +159,25 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="With --data-status: as JSON.")] = False,
     fetch: Annotated[str, typer.Option(metavar="free|A,B", help="Download those of them that are open to all.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fetch: say what would be done.")] = False,
+    protocol: Annotated[
+        str, typer.Option(help="flava or clip: which metric, split and images stand in the table.")
+    ] = "flava",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the tasks.")] = 1,
+    allow_nonstandard: Annotated[
+        bool, typer.Option("--allow-nonstandard", help="Take official data sets of other counts; marked.")
+    ] = False,
+    skip_absent: Annotated[bool, typer.Option("--skip-absent", help="Leave out tasks whose data is absent.")] = False,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Keep no encodings on disk.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Also do again what is done.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="Of fine-tunings: full, short or smoke; shorter ones are marked.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each fine-tuning, of which the median counts.")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="The same models freshly initialised: the baseline.")
+    ] = False,
 ) -> None:
     """Score runs on tasks, into their results.jsonl; or bring the official data sets (--data-status, --fetch)."""
     if (dry_run and not fetch) or (as_json and not data_status):
@@ -171,10 +192,40 @@ def evaluate(
 
         official.tell([name for name in tasks.split(",") if name], data, as_json)
         return
+    from vltk.eval.run import Options
     from vltk.eval.run import evaluate as score
 
     names = [name for name in tasks.split(",") if name]
-    score(runs or [], suite=suite, tasks=names, limit=limit, seed=seed)
+    score(
+        runs or [],
+        suite,
+        names,
+        Options(
+            limit,
+            seed,
+            data,
+            nonstandard=allow_nonstandard,
+            protocol=protocol,
+            skip_absent=skip_absent,
+            store=not no_store,
+            redo=redo,
+            budget=budget,
+            seeds=seeds,
+            random_weights=random_weights,
+            helpers=_shares(jobs)[1:],
+        ),
+    )
+
+
+def _shares(jobs: int) -> list[dict[str, str]]:
+    """The environment of each of so many processes that evaluate together; the first one's is taken over here."""
+    if jobs == 1:
+        return [{}]
+    from vltk.sweep.devices import slots
+
+    shares = slots(jobs)
+    os.environ.update(shares[0])
+    return shares
 
 
 @app.command()

@@ -13,6 +13,7 @@ from vltk.recipe import Recipe
 
 Steps = list[tuple[str, str]]
 TOKENS = "-tokens"  # the end of the name of a data set that `vltk data tokens` makes of another one
+OFFICIAL = "official/"  # data sets as they are distributed: vltk.eval.sources says what is absent of them
 DATA_OPTIONS = [("data",), ("train",), ("test",)]  # of protocols: what names a data set
 
 
@@ -72,7 +73,8 @@ def _datasets(recipe: Recipe) -> list[str]:
     names = [name for stage in recipe.stages.values() for stream in stage.streams.values() for name in stream.data]
     for tree in recipe.trees.values():  # the options of parts may not have been looked at
         for loc, child in tree.walk():
-            if loc[:2] == ("evaluate", "tasks") and loc[3:] in DATA_OPTIONS and isinstance(child.value, str):
+            named = isinstance(child.value, str) and not child.value.startswith(OFFICIAL)
+            if loc[:2] == ("evaluate", "tasks") and loc[3:] in DATA_OPTIONS and named:
                 names.append(child.value)
     return list(dict.fromkeys(names))
 

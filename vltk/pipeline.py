@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vltk import __version__, dist
+from vltk import dist
 from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
-from vltk.eval.run import evaluator
+from vltk.eval.run import data_digest, evaluator
 from vltk.identity import changes, digest, identity, recorded
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
-from vltk.recipe import Recipe, Stage, plain
+from vltk.recipe import Recipe, Stage
 from vltk.run import FACTS_FILE, RUNS, RunFolder, Source, checkpoint_at, helper_spec, load
 from vltk.strict import suggest
 from vltk.train import codes
 from vltk.train.check import check_stages
+from vltk.train.folder import noted, opened
 from vltk.train.loop import train as train_stage
 from vltk.train.rehearsal import views_of
 from vltk.train.setup import build
-from vltk.train.signals import Stopped
 from vltk.train.sources import named, require_finished, source, steps_wanted
 from vltk.train.together import on_main
-from vltk.whole import whole
 
 
 def train(recipe: Recipe, redo: bool = False) -> None:
@@ -116,24 +110,9 @@ def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order
         return
     on_main(lambda: _open(recipe, folder, stage, facts, order, sources))
     tasks = stage.evaluate.tasks
-    try:
+    with noted(folder, name):
         score = evaluator(tasks, path=folder.path / "results.jsonl") if tasks else None
         train_stage(build(f"{recipe.name}/{name}", stage, folder, sources, steps_wanted(recipe, name)), score)
-    except Stopped:
-        if dist.is_main():
-            folder.note(status="stopped")
-            say(f"{name}: stopped and saved; the same command goes on from here")
-        raise
-    except Exception as error:
-        _note_failure(folder, error)
-        raise
-
-
-def _note_failure(folder: RunFolder, error: Exception) -> None:
-    """The first line of the error into run.json; on a full disk the error itself is what the user has to see."""
-    if dist.is_main():
-        with suppress(OSError):
-            folder.note(status="failed", error=(str(error) or type(error).__name__).splitlines()[0])
 
 
 def data_digests(stage: Stage) -> dict[str, str]:
@@ -141,7 +120,7 @@ def data_digests(stage: Stage) -> dict[str, str]:
     found = {name: open_dataset(name).digest for stream in stage.streams.values() for name in stream.data}
     if best := stage.evaluate.best:
         judge = stage.evaluate.tasks[best.partition(" ")[0]].build()
-        found |= {name: open_dataset(name).digest for name in judge.data_sets}
+        found |= {name: data_digest(name) for name in judge.data_sets}
     if stage.tokenizer:
         found[stage.tokenizer.vocab] = digest({"tokens": load_tokenizer(stage.tokenizer).tokens})
     return found
@@ -202,34 +181,10 @@ def _open(
     recipe: Recipe, folder: RunFolder, stage: Stage, facts: dict[str, Any], order: int, sources: Mapping[str, Source]
 ) -> None:
     """Writes what makes the folder explain itself."""
-    with whole(folder.recipe) as part:
-        part.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
-    if stage.tokenizer:
-        load_tokenizer(stage.tokenizer).copy_to(folder.path)
+    tokenizer = load_tokenizer(stage.tokenizer) if stage.tokenizer else None
     frozen = {helper: helper_spec(folder, sources[value]) for helper, value in stage.frozen.items()}
-    step = folder.facts().get("step", 0)
-    folder.note(
-        status="running", error=None, vltk=__version__, hardware=hardware(), identity=facts, order=order,
-        home=str(folder.path.resolve()), frozen=frozen, recipe=str(recipe.path), step=step,
-        overrides=list(recipe.overrides),
-    )  # fmt: skip
-
-
-def hardware() -> str:
-    """What this process computes on, in words."""
-    import torch
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = f"{os.cpu_count()} CPU cores, {_cpu_name()}, {memory:.0f} GiB"
-    if not torch.cuda.is_available():
-        return cpu
-    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}; {cpu}"
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    said = {"order": order, "frozen": frozen, "recipe": str(recipe.path), "overrides": list(recipe.overrides)}
+    opened(folder, stage, tokenizer, facts, **said)
 
 
 def _report(name: str) -> None:

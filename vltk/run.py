@@ -117,6 +117,8 @@ class Trained:
     name: str
     step: int
     helpers: dict[str, Any] = field(default_factory=dict)
+    source: Source | None = None  # where it was read from; None while it is trained
+    fresh: bool = False  # freshly initialised, in the place of the weights there
 
 
 def find(spec: str | Path) -> RunFolder:
@@ -190,10 +192,11 @@ def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
     weights, step = read_weights(folder)
     model = stage.model.build()
     take_weights(model, weights, f"the weights of {folder.path}")
-    tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
+    own = folder.tokenizer() if isinstance(folder, HfFolder) else None
+    tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else own
     frozen = helper_folders(folder) if helpers and isinstance(folder, RunFolder) else {}
     beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
-    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside)
+    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside, folder)
 
 
 def helper_folders(folder: RunFolder) -> dict[str, Source]:

@@ -26,7 +26,8 @@ from vltk.train.pretraining import Pretraining
 
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
-OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino", "vqkd")
+OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino", "vqkd", "classify", "regress", "vqa")
+TASKS = {"classify": "class", "regress": "score", "vqa": "answers"}  # what a sample of theirs is labelled with
 TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
 
@@ -36,11 +37,11 @@ Curve = dict[str, list[float]]
 def curve(objective: str) -> Curve:
     """The losses by name at each step, and the gradient norms."""
     whole = _pretraining(objective)
-    reached = whole.reached("all", _batch(0))
+    reached = whole.reached("all", _batch(objective, 0))
     engine = Torch(whole, groups(whole, {"all": reached}, whole.starts), OPTIONS, "fp32")
     found: Curve = {}
     for step in range(STEPS):
-        record = run_step(engine, whole, "all", [_batch(step)], step, seed=0)
+        record = run_step(engine, whole, "all", [_batch(objective, step)], step, seed=0)
         norm = engine.step(learning_rate(OPTIONS, step, STEPS), "all", step)
         whole.after_step(engine, "all", step, record.kept)
         for name, value in [*record.losses.items(), ("gradient norm", torch.tensor(norm))]:
@@ -48,8 +49,10 @@ def curve(objective: str) -> Curve:
     return found
 
 
-def _batch(step: int) -> dict[str, torch.Tensor]:
+def _batch(objective: str, step: int) -> dict[str, torch.Tensor]:
     """One of three batches in turn, so that the losses fall; its images within [0, 1], as a dVAE wants them."""
+    if objective in TASKS:
+        return tiny.labelled(seed=step % 3, kind=TASKS[objective])
     batch = tiny.batch(matched=(1, 1, 0, 1, 1, 0), seed=step % 3)
     return batch | {"image": batch["image"].sigmoid()} | tiny.crops(seed=step % 3)
 
@@ -59,6 +62,8 @@ def _pretraining(objective: str) -> Pretraining:
         return tiny.dino(tiny.flava(text=None, fusion=None), STEPS)
     if objective == "vqkd":
         return tiny.distilling()
+    if objective in TASKS:
+        return tiny.pretraining(tiny.finetuned(outputs=1 if objective == "regress" else 3), objective)
     return _tokenizer(objective) if objective in TOKENIZER else tiny.pretraining(tiny.flava(), objective)
 
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "run": LEAVES | {"recipe", "models", "data", "checkpoint", "hf"},
     "identity": LEAVES | {"recipe", "run", "data"},
     "train": LEAVES | {"objectives", "models", "data", "recipe", "run", "identity", "checkpoint", "hf"},
-    "eval": LEAVES | {"models", "data", "recipe", "run", "train"},
+    "eval": LEAVES | {"models", "data", "recipe", "run", "train", "identity"},
     "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
     "convert": EVERYTHING,
     "doctor": LEAVES | {"data", "run"},

@@ -208,6 +208,18 @@ def to_planes(pixels: np.ndarray) -> np.ndarray:
     return planes
 
 
-def evaluation_image(data: bytes, size: int) -> np.ndarray:
-    """Encoded bytes to `(3, size, size)` uint8, the whole image squashed. Raises BadImage."""
-    return to_planes(resize(decode(data), size, size))
+def evaluation_image(data: bytes | np.ndarray, size: int, crop: bool = False) -> np.ndarray:
+    """Encoded bytes, or pixels, to `(3, size, size)` uint8. Raises BadImage.
+
+    The whole image squashed, as FLAVA's processors do; with `crop` the square in its middle, as CLIP's.
+    """
+    pixels = decode(data) if isinstance(data, bytes) else data
+    return to_planes(resize(middle(pixels) if crop else pixels, size, size))
+
+
+def middle(pixels: np.ndarray) -> np.ndarray:
+    """The largest square in the middle."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]

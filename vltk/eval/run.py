@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +20,18 @@ from vltk import __version__, parts, run
 from vltk.data.dataset import open_dataset
 from vltk.errors import Missing, RecipeError
 from vltk.eval import results, task
+from vltk.eval.claims import now
+from vltk.eval.content import digest
+from vltk.eval.evaluation import FOLDER, Evaluation
+from vltk.eval.headline import headlines
+from vltk.eval.queue import Queue, TasksFailed, failures
 from vltk.eval.results import Row
-from vltk.log import console, say
+from vltk.eval.sources import OFFICIAL, Library
+from vltk.eval.table import Table, print_grid
+from vltk.eval.workers import begun, helped, is_helper
+from vltk.log import say
 from vltk.parts import Choice
+from vltk.whole import whole
 
 if TYPE_CHECKING:  # torch takes seconds; what is missing is said before it is imported
     from torch import nn
@@ -26,21 +39,76 @@ if TYPE_CHECKING:  # torch takes seconds; what is missing is said before it is i
     from vltk.run import Trained
 
 Steps = list[tuple[str, str]]
+CACHE = "VLTK_CACHE"
+RANDOM = "random-weights"
+FETCH = re.compile(r"vltk eval --fetch (\w+)( --data .*)?")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `vltk eval` evaluates, besides what and which runs.
+
+    `data`: where official data sets lie; `nonstandard`: other counts than theirs may pass; `protocol`: of
+    headlines.yaml; `skip_absent`: tasks whose data or card is absent are left out; `store`: encodings are kept on disk;
+    `redo`: what is done is done again; `budget`, `seeds`: of fine-tunings, where not as their cards say;
+    `random_weights`: the same models freshly initialised by the seed are scored in the place of the runs; `helpers`:
+    the environment of each further process.
+    """
+
+    limit: int | None = None
+    seed: int = 0
+    data: Path | None = None
+    nonstandard: bool = False
+    protocol: str = task.FLAVA
+    skip_absent: bool = False
+    store: bool = True
+    redo: bool = False
+    budget: str | None = None
+    seeds: int | None = None
+    random_weights: bool = False
+    helpers: Sequence[Mapping[str, str]] = ()
 
 
 def evaluate(
-    runs: Sequence[str], suite: str | None = None, tasks: Sequence[str] = (), limit: int | None = None, seed: int = 0
+    runs: Sequence[str], suite: str | None = None, tasks: Sequence[str] = (), options: Options | None = None
 ) -> list[Row]:
     """Scores each run (none given: the newest finished one) on the tasks of a suite and on `tasks`; returns all rows.
 
-    Raises RecipeError for unknown names, and Missing with everything that is not there: runs, data, task cards.
+    Raises RecipeError for unknown names, Missing with everything that is not there (runs, data, task cards), and at the
+    end TasksFailed where tasks failed; all others are then done and written.
     """
-    chosen, absent = _chosen(suite, tasks, limit)
-    specs, no_run = (list(runs), []) if runs else _newest()
-    missing = absent_data(chosen) + no_run + _absent_runs(specs) + absent
+    given = options or Options()
+    library = Library(given.data, given.nonstandard)
+    chosen, gaps = _chosen(suite, tasks, given)
+    lacking = {name: steps for name, choice in chosen.items() if (steps := absent_data({name: choice}, library))}
+    library.forget()
+    specs, missing = (list(runs), []) if runs else _newest()
+    missing += _absent_runs(specs)
+    left = {name: choice for name, choice in chosen.items() if name not in lacking}
+    if not (given.skip_absent and left):
+        whats = [step for steps in lacking.values() for step in steps]
+        missing = _merged(whats) + missing + [_not_in_this_version(heading, names) for heading, names in gaps.items()]
     if missing:
         raise Missing("vltk eval cannot start; missing:", missing)
-    return [row for spec in specs for row in _evaluate_run(spec, chosen, seed)]
+    absent = [*lacking, *(name for names in gaps.values() for name in names)]
+    if absent:
+        say(f"left out, as their data or cards are absent: {', '.join(absent)}")
+    places = [_home(spec, given.random_weights) for spec in specs]
+    logs = places[0] / FOLDER
+    logs.mkdir(parents=True, exist_ok=True)
+    title = Path(suite).stem if suite else "tasks"
+    since = begun() or now(logs)
+    with helped(len(given.helpers), logs, since, given.helpers):
+        found = [
+            _evaluate_run(spec, home, left, given, library, since) for spec, home in zip(specs, places, strict=True)
+        ]
+    if not is_helper():
+        for one, spec, home in zip(found, specs, places, strict=True):
+            _show(Table.of(one, given.protocol, absent), home, spec, title)
+        _show_contrasts(found, logs)
+    if failed := [line for one in found for line in failures(one)]:
+        raise TasksFailed("\n  ".join([f"{len(failed)} evaluations failed:", *failed]))
+    return [row for one in found for evaluation in one for row in evaluation.rows]
 
 
 def evaluator(tasks: Mapping[str, Choice], seed: int = 0, path: Path | None = None) -> Callable[[Trained], list[Row]]:
@@ -65,15 +133,18 @@ def evaluator(tasks: Mapping[str, Choice], seed: int = 0, path: Path | None = No
     return score
 
 
-def absent_data(tasks: Mapping[str, Choice]) -> Steps:
+def absent_data(tasks: Mapping[str, Choice], library: Library | None = None) -> Steps:
     """What to bring, and what to type, for the data sets of the tasks that are not on disk; each once."""
+    shelf = library or Library()
     steps: dict[tuple[str, str], None] = {}
     for data in dict.fromkeys(data for choice in tasks.values() for data in choice.build().data_sets):
-        try:
-            open_dataset(data)
-        except Missing as error:
-            steps |= dict.fromkeys(error.steps)
+        steps |= dict.fromkeys(shelf.absent(data))
     return list(steps)
+
+
+def data_digest(data: str) -> str:
+    """Of a data set that a task reads: what it holds."""
+    return digest(Library().open(data).fingerprint) if data.startswith(OFFICIAL) else open_dataset(data).digest
 
 
 @contextmanager
@@ -96,17 +167,31 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _chosen(suite: str | None, tasks: Sequence[str], limit: int | None) -> tuple[dict[str, Choice], Steps]:
-    """The tasks by name, and those of the suite that this version has no card for."""
+def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> tuple[dict[str, Choice], dict[str, list[str]]]:
+    """The tasks by name, and those of the suite that this version has no card for, under their headings."""
     if suite is None and not tasks:
         have = f"suites: {', '.join(task.suite_names())}; tasks: {', '.join(task.names())}"
         raise RecipeError(f"say what to evaluate with --suite NAME or --tasks NAME,...; have {have}")
+    headlines(given.protocol)  # says which there are
     content = None if suite is None else task.suite(suite)
-    chosen = task.read([*(content.present() if content else []), *tasks])
-    if limit is not None:
-        chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
-    gaps = content.absent() if content else {}
-    return chosen, [_not_in_this_version(heading, names) for heading, names in gaps.items()]
+    chosen = task.read([*(content.present() if content else []), *tasks], given.protocol)
+    for limit in (given.limit, content.limit if content else None):
+        if limit is not None:
+            chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
+    trained_as = {"budget": given.budget, "seeds": given.seeds}
+    chosen = {name: task.finetuned_as(choice, trained_as) for name, choice in chosen.items()}
+    return chosen, content.absent() if content else {}
+
+
+def _merged(steps: Steps) -> Steps:
+    """Each once, and all downloads of official files in one command."""
+    fetched = {step: match for step in steps if (match := FETCH.fullmatch(step[1]))}
+    names = list(dict.fromkeys(match[1] for match in fetched.values()))
+    others = [step for step in dict.fromkeys(steps) if step not in fetched]
+    if not names:
+        return others
+    where = next(iter(fetched.values()))[2] or ""
+    return [(f"official files of {', '.join(names)}", f"vltk eval --fetch {','.join(names)}{where}"), *others]
 
 
 def _not_in_this_version(heading: str, names: list[str]) -> tuple[str, str]:
@@ -140,29 +225,73 @@ def _absent_runs(specs: Sequence[str]) -> Steps:
     steps: Steps = []
     for spec in specs:
         try:
-            run.find(spec)
+            run.find_source(spec)
         except Missing as error:
             steps += error.steps
     return steps
 
 
-def _evaluate_run(spec: str, chosen: Mapping[str, Choice], seed: int) -> list[Row]:
-    """Scores one run; each task's rows are on disk before the next task starts."""
+def _home(spec: str, random_weights: bool) -> Path:
+    """Where results are written: the run's folder; of a Hugging Face folder, one of its name below ./runs.
+
+    Those of random weights have a folder in it, so that no one takes them for the run's.
+    """
+    source = run.find_source(spec)
+    home = source.path if isinstance(source, run.RunFolder) else run.RUNS / source.name / "hf"
+    return home / RANDOM if random_weights else home
+
+
+def _evaluate_run(
+    spec: str, home: Path, chosen: Mapping[str, Choice], given: Options, library: Library, since: float
+) -> list[Evaluation]:
+    """Scores one run; each task is on disk before the next one starts."""
     from vltk import dist
     from vltk.eval.features import Subject
+    from vltk.eval.progress import Progress
+    from vltk.eval.store import FeatureStore
 
     trained = run.load(spec)
+    if given.random_weights:
+        fresh = Subject(trained, given.seed).model(random_weights=True)
+        trained = replace(trained, model=fresh, name=f"{trained.name}, {RANDOM}", step=0, fresh=True)
     trained.model.to(dist.device())
-    rows: list[Row] = []
-    with undisturbed(trained.model):
-        subject = Subject(trained, seed)
-        for name, choice in chosen.items():
-            with console.status(f"{trained.name}: {name}"):
-                added = _score(name, choice, subject)
-            results.append(run.find(spec).path / "results.jsonl", added)
-            rows += added
-    console.print(results.table(f"{trained.name} at step {trained.step:,}", rows))
-    return rows
+    cache = os.environ.get(CACHE)
+    store = FeatureStore(Path(cache) if cache else home / "features") if given.store else None
+    with undisturbed(trained.model), Progress(trained.name) as progress:
+        subject = Subject(trained, given.seed, library, store, _features(chosen), progress.watch)
+        return Queue(home, chosen, subject, progress, since, given.redo).work()
+
+
+def _features(chosen: Mapping[str, Choice]) -> dict[str, list[str]]:
+    """By data set, what of its images the tasks read: it is made in one pass."""
+    found: dict[str, list[str]] = {}
+    for choice in chosen.values():
+        for data, names in getattr(choice.build(), "features", {}).items():
+            found[data] = sorted({*found.get(data, []), *names})
+    return found
+
+
+def _show(made: Table, home: Path, spec: str, title: str) -> None:
+    """The table on the terminal, and as files beside the evaluations."""
+    step = run.split_step(spec)[1]
+    written = made.write(home / FOLDER / (f"step-{step}" if step is not None else ""), title)
+    if made.lines:
+        print_grid(made.grid())
+    for line in made.remarks():
+        say(line)
+    say(f"table: {written}")
+
+
+def _show_contrasts(found: Sequence[Sequence[Evaluation]], folder: Path) -> None:
+    """Of several runs each against the first, on the terminal and in contrasts.json beside its evaluations."""
+    if len(found) < 2:
+        return
+    from vltk.eval.compare import contrasts, grid
+
+    rows = contrasts(found)
+    with whole(folder / "contrasts.json") as part:
+        part.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n", encoding="utf-8")
+    print_grid(grid(rows, str(found[0][0].content["run"])))
 
 
 def _score(name: str, choice: Choice, subject: Any) -> list[Row]:

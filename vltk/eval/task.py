@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field, ValidationError
 
 from vltk import parts
 from vltk.errors import RecipeError
+from vltk.eval.headline import protocols
 from vltk.parts import Choice
-from vltk.strict import Strict, suggest
+from vltk.strict import Strict, problems, suggest
 
 PROTOCOLS = "eval/protocols"
+FLAVA = "flava"
+OPTION = re.compile(r"\w+=")  # at the start of a value on the command line
 
 
 class Suite(Strict):
-    """Names of tasks under headings. A name without a card is a task that this version cannot evaluate yet."""
+    """Names of tasks under headings, or tasks as on the command line; at most `limit` samples of each data set.
+
+    A name without a card is a task that this version cannot evaluate yet.
+    """
 
     about: str
     tasks: dict[str, list[str]]
+    limit: Annotated[int, Field(gt=0)] | None = None
 
     def absent(self) -> dict[str, list[str]]:
         """The tasks without a card, under their headings."""
         known = names()
-        gaps = {heading: [name for name in tasks if name not in known] for heading, tasks in self.tasks.items()}
+        gaps = {
+            heading: [name for name in tasks if name not in known and ":" not in name]
+            for heading, tasks in self.tasks.items()
+        }
         return {heading: tasks for heading, tasks in gaps.items() if tasks}
 
     def present(self) -> list[str]:
         known = names()
-        return [name for tasks in self.tasks.values() for name in tasks if name in known]
+        return [name for tasks in self.tasks.values() for name in tasks if name in known or ":" in name]
 
 
 def names() -> list[str]:
@@ -43,26 +56,37 @@ def suite_names() -> list[str]:
 
 
 def suite(name: str) -> Suite:
-    """The suite of that name; RecipeError where there is none."""
+    """The suite of that name, or in the file NAME.yaml; RecipeError where there is none, or it says something else."""
+    path = Path(name)
+    if path.suffix == ".yaml" and path.is_file():
+        try:
+            return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (ValidationError, yaml.YAMLError) as error:
+            told = problems(error) if isinstance(error, ValidationError) else [((), str(error))]
+            raise RecipeError([f"{path}: {'.'.join(map(str, loc))}: {text}" for loc, text in told]) from None
     if name not in suite_names():
         raise RecipeError(f"--suite: no suite '{name}'{suggest(name, suite_names())}")
     return Suite(**_content("suites", name))
 
 
-def card(name: str) -> Choice:
-    """What a task card says: `protocol:` a part of eval/protocols, its options, and a line `about:` the task."""
+def card(name: str, protocol: str = FLAVA) -> Choice:
+    """What a task card says: `protocol:` a part of eval/protocols, its options, and a line `about:` the task.
+
+    Under the name of an evaluation protocol (headlines.yaml) stand the options in which that one differs.
+    """
     content = _content("tasks", name)
-    options = {key: value for key, value in content.items() if key not in ("about", "protocol")}
-    return parts.choose(PROTOCOLS, content["protocol"], **options)
+    others = protocols()
+    options = {key: value for key, value in content.items() if key not in ("about", "protocol", *others)}
+    return parts.choose(PROTOCOLS, content["protocol"], **options | content.get(protocol, {}))
 
 
-def read(entries: Iterable[str]) -> dict[str, Choice]:
+def read(entries: Iterable[str], protocol: str = FLAVA) -> dict[str, Choice]:
     """Each entry of `--tasks`: the name of a card, or PROTOCOL:VALUE:... RecipeError lists every wrong entry."""
     chosen: dict[str, Choice] = {}
     wrong: list[str] = []
     for entry in entries:
         try:
-            chosen[entry] = _inline(entry) if ":" in entry else _named(entry)
+            chosen[entry] = _inline(entry, protocol) if ":" in entry else _named(entry, protocol)
         except RecipeError as error:
             wrong += [f"--tasks {entry}: {problem}" for problem in error.problems]
     if wrong:
@@ -72,26 +96,41 @@ def read(entries: Iterable[str]) -> dict[str, Choice]:
 
 def limited(choice: Choice, limit: int) -> Choice:
     """The same task on at most `limit` samples of each data set; a smaller limit of its own stays."""
-    options = choice.model_dump(exclude={"part"})
-    own = options.get("limit")
-    return parts.choose(PROTOCOLS, choice.part, **options | {"limit": limit if own is None else min(own, limit)})
+    own = getattr(choice, "limit", None)
+    return choice.model_copy(update={"limit": limit if own is None else min(own, limit)})
 
 
-def _named(name: str) -> Choice:
+def changed(choice: Choice, options: Mapping[str, Any]) -> Choice:
+    """The same task with other values of its options; RecipeError where it has no such options."""
+    return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | dict(options))
+
+
+def finetuned_as(choice: Choice, options: Mapping[str, Any]) -> Choice:
+    """The same task where it is no fine-tuning; else with these options, those that are None left as they are."""
+    own = {key: value for key, value in options.items() if value is not None and key in type(choice).model_fields}
+    return changed(choice, own) if own else choice
+
+
+def _named(name: str, protocol: str) -> Choice:
     if name not in names():
         wanted = f"no task '{name}'{suggest(name, names())}"
         raise RecipeError(f"{wanted}; or write one as {', '.join(usage(part) for part in parts.names(PROTOCOLS))}")
-    return card(name)
+    return card(name, protocol)
 
 
-def _inline(entry: str) -> Choice:
-    """`retrieval:flickr8k/dev`, `linear_probe:shapes/train:shapes/test:count`, `retrieval:flickr8k/dev:captions=1`."""
+def _inline(entry: str, protocol: str) -> Choice:
+    """`cola:budget=short`, `retrieval:flickr8k/dev`, `retrieval:flickr8k/dev:captions=1`."""
     part, *values = entry.split(":")
+    if part in names():
+        if not all(OPTION.match(value) for value in values):
+            raise RecipeError(f"write options of a task as {part}:key=value")
+        given = dict(value.split("=", 1) for value in values)
+        return changed(card(part, protocol), {key: yaml.safe_load(value) for key, value in given.items()})
     required = _required(part)
-    plain = [value for value in values if "=" not in value]
+    plain = [value for value in values if not OPTION.match(value)]
     if len(plain) != len(required):
         raise RecipeError(f"write it as {usage(part)}, with options behind as :key=value")
-    options = dict(value.split("=", 1) for value in values if "=" in value)
+    options = dict(value.split("=", 1) for value in values if OPTION.match(value))
     named: dict[str, Any] = {key: yaml.safe_load(value) for key, value in options.items()}
     return parts.choose(PROTOCOLS, part, **dict(zip(required, plain, strict=True)), **named)
 

@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vltk.models.encoded import Encoded
 from vltk.models.layers import Rows
+from vltk.models.passes import Plan
 from vltk.models.tokens import Text, Tokens
 
 
 @torch.no_grad()
+def image_encodings(model: Any, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """images (B, 3, S, S) uint8 -> what of them is asked for by name, in one pass.
+
+    `cls` (B, D): the image encoder's CLS after the final norm, the input of probes; `cls_before_norm` (B, D): the same
+    before it; `embedding` (B, E): normalised, for contrast and retrieval.
+    """
+    tokens = _image_tokens(model, images)
+    ways: dict[str, Callable[[], Tensor]] = {
+        "cls": lambda: tokens.cls.float(),
+        "cls_before_norm": lambda: tokens.hidden[:, 0].float(),
+        "embedding": lambda: model.embed_image(tokens),
+    }
+    return {name: ways[name]() for name in names}
+
+
 def image_features(model: Any, images: Tensor) -> Tensor:
     """images (B, 3, S, S) uint8 -> (B, D): the image encoder's CLS after the final norm, the input of probes."""
-    return _image_tokens(model, images).cls.float()
+    return image_encodings(model, images, ["cls"])["cls"]
 
 
-@torch.no_grad()
 def image_embeddings(model: Any, images: Tensor) -> Tensor:
     """images (B, 3, S, S) uint8 -> (B, E), normalised."""
-    return model.embed_image(_image_tokens(model, images))
+    return image_encodings(model, images, ["embedding"])["embedding"]
 
 
 @torch.no_grad()
 def text_embeddings(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
     """ids (B, T), lengths (B,) -> (B, E), normalised."""
     return model.embed_text(model.encode_texts([Text(ids, lengths)], [Rows.first(ids)])[0])
+
+
+@torch.no_grad()
+def match_pairs(model: Any, images: Tensor, texts: Text, image_rows: Tensor, text_rows: Tensor) -> Tensor:
+    """images (I, 3, S, S) uint8, texts (T, L), and pairs of them by number (P,) and (P,) -> (P,) logit of a match.
+
+    Each image and text is encoded once; only the pairs run through the fused encoder.
+    """
+    image, text = _image_tokens(model, images, None), model.encode_texts([texts], [None])[0]
+    pair = Text(texts.ids[text_rows], texts.lengths[text_rows])
+    fused = model.fuse(_chosen(image, image_rows), _chosen(text, text_rows), pair, (None, None))
+    logits = model.match(fused)
+    return logits[:, 1] - logits[:, 0]
+
+
+def _chosen(tokens: Tokens, rows: Tensor) -> Tokens:
+    """The tokens of these samples, as often as they are named."""
+    at = None if tokens.pooled_at is None else tokens.pooled_at[rows]
+    return Tokens(tokens.before_norm[rows], tokens.norm, None, at)
 
 
 @torch.no_grad()
@@ -60,6 +96,14 @@ def predict_words_from_pair(model: Any, images: Tensor, ids: Tensor, lengths: Te
     tokens = model.encode_texts([text], [None])[0]
     fused = model.fuse(_image_tokens(model, images, None), tokens, text)
     return model.heads["mmm_text"](fused.at(model.fused_at(None, masked_at, text)))
+
+
+@torch.no_grad()
+def task_outputs(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a fine-tuned model says of `image` (B, 3, S, S), `text` (B, T), `text_length` (B,), or of some of them
+    -> (B, outputs)."""
+    encoded = Encoded(model, batch, Plan.of((name, "cls") for name in model.passes))
+    return model.answer(*(encoded[name] for name in model.passes))
 
 
 def _image_tokens(model: Any, images: Tensor, rows: str | None = "cls") -> Tokens:

@@ -134,6 +134,17 @@ def text_views(ratio: float, whole_word: bool) -> Views:
     }
 
 
+def task_views(model: Any) -> Views:
+    """What a fine-tuned model reads of a sample: its image, and all its texts as one sequence."""
+    views: Views = {"image": {"maker": "image"}, "text": {"maker": "sentences"}}
+    return {name: options for name, options in views.items() if getattr(model, name) is not None}
+
+
+def task_reads(passes: Sequence[str]) -> set[Read]:
+    """The CLS of each pass that the head of a fine-tuned model reads."""
+    return {(name, "cls") for name in passes}
+
+
 def positive(batch: Batch, like: Tensor) -> Tensor:
     """(B,) True at pairs whose image and text belong together; all of them where nothing was mismatched."""
     if "positive" in batch:

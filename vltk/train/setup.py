@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +53,19 @@ class Setup:
 
 
 def build(
-    name: str, stage: Stage, folder: RunFolder, sources: Mapping[str, Source], wanted: Collection[int] = ()
+    name: str,
+    stage: Stage,
+    folder: RunFolder,
+    sources: Mapping[str, Source],
+    wanted: Collection[int] = (),
+    open_data: Callable[[str], Any] = open_dataset,
 ) -> Setup:
     """The stage, ready to train from its newest good checkpoint. `sources`: what each value in init and frozen names.
 
     The recipe has passed `check_stages`. wanted: steps whose checkpoints are written and kept whatever comes after.
+    open_data: gives what a stream names, with the surface of `Dataset`.
     """
-    tokenizer = load_tokenizer(stage.tokenizer) if stage.tokenizer else None
+    tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else None
     set_noise(stage.seed, -1, 0)
     model: nn.Module = stage.model.build()
     found = start(model, stage, sources)
@@ -71,16 +77,16 @@ def build(
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
-    streams = _streams(stage, pretraining, tokenizer, folder)
+    streams = _streams(stage, pretraining, tokenizer, folder, open_data)
     for stream in streams.values():
         warn_of_enlarged(stream)
-    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer), pretraining.starts)
+    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer, open_data), pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
     for replica in pretraining.replicas.values():
         replica.to(engine.device)
-    on_main(lambda: _look_at_codes(stage, pretraining, tokenizer, helpers))
+    on_main(lambda: _look_at_codes(stage, pretraining, tokenizer, helpers, open_data))
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
     loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
@@ -111,10 +117,14 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
 
 
 def _streams(
-    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, folder: RunFolder
+    stage: Stage,
+    pretraining: Pretraining,
+    tokenizer: Tokenizer | None,
+    folder: RunFolder,
+    open_data: Callable[[str], Any],
 ) -> dict[str, DataStream]:
     """This rank's part of each stream; what cannot be decoded is listed in bad_samples.jsonl."""
-    where = {
+    where: dict[str, Any] = {
         "micro_batch": stage.micro_batch,
         "rank": dist.rank(),
         "world": dist.world(),
@@ -122,6 +132,7 @@ def _streams(
         "max_bad_rate": stage.loader.max_bad_rate,
         "on_bad": JsonLines(folder.path / "bad_samples.jsonl").write,
         "pixels": PixelCache(),
+        "open_data": open_data,
     }
     return {
         name: _stream(name, stage, pretraining, tokenizer, batch_size=options.batch_size, **where)
@@ -130,11 +141,16 @@ def _streams(
 
 
 def _stream(
-    name: str, stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, **options: Any
+    name: str,
+    stage: Stage,
+    pretraining: Pretraining,
+    tokenizer: Tokenizer | None,
+    open_data: Callable[[str], Any],
+    **options: Any,
 ) -> DataStream:
     own = stage.streams[name]
     return DataStream(
-        [open_dataset(data) for data in own.data],
+        [open_data(data) for data in own.data],
         pretraining.views[name],
         seed=stage.seed,
         weights=list(own.data.values()) if isinstance(own.data, dict) else None,
@@ -147,11 +163,13 @@ def _stream(
     )
 
 
-def _reached(pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None) -> dict[str, set[str]]:
+def _reached(
+    pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None, open_data: Callable[[str], Any]
+) -> dict[str, set[str]]:
     """For each stream the parameters it trains, found with two samples of it."""
     found = {}
     for name in stage.streams:
-        stream = _stream(name, stage, pretraining, tokenizer, batch_size=2, max_bad_rate=1.0)
+        stream = _stream(name, stage, pretraining, tokenizer, open_data, batch_size=2, max_bad_rate=1.0)
         found[name] = pretraining.reached(name, stream.micro_batches(0)[0].tensors)
     untrained = {key for key, _ in pretraining.named_parameters()} - set().union(*found.values())
     if untrained:
@@ -161,13 +179,18 @@ def _reached(pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None
 
 
 def _look_at_codes(
-    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, helpers: Mapping[str, Any]
+    stage: Stage,
+    pretraining: Pretraining,
+    tokenizer: Tokenizer | None,
+    helpers: Mapping[str, Any],
+    open_data: Callable[[str], Any],
 ) -> None:
     """Warns where the codes that this stage is to predict are nearly all the same, judged by some images of its own."""
     reading = [name for name, views in pretraining.views.items() if {"image_for_codes", "codes"} & set(views)]
     if not reading or "codes" not in helpers:
         return
-    stream = _stream(reading[0], stage, pretraining, tokenizer, batch_size=collapse.IMAGES, max_bad_rate=1.0)
+    images, name = collapse.IMAGES, reading[0]
+    stream = _stream(name, stage, pretraining, tokenizer, open_data, batch_size=images, max_bad_rate=1.0)
     batch = on_device(stream.micro_batches(0)[0].tensors, dist.device())
     codebook = helpers["codes"]
     codes = Encoded(pretraining.model, batch, Plan.of([]), codebook.codes).codes

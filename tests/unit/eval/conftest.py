@@ -49,10 +49,13 @@ class FakeTokenizer:
 
 @dataclass
 class Made:
-    """What `stage.model.build()` gives."""
+    """The choice of a model."""
 
     def build(self) -> nn.Module:
         return FakeModel()
+
+    def model_dump(self, mode: str) -> dict[str, str]:
+        return {"part": "fake"}
 
 
 @dataclass
@@ -79,8 +82,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> FakeTrained:
 
         return encode
 
-    monkeypatch.setattr(features.inference, "image_features", table("images", "features"))
-    monkeypatch.setattr(features.inference, "image_embeddings", table("images", "embeddings"))
+    kinds = {"cls": table("images", "features"), "embedding": table("images", "embeddings")}
+
+    def encodings(model: FakeModel, images: Tensor, names: list[str]) -> dict[str, Tensor]:
+        return {name: kinds[name](model, images) for name in names}
+
+    monkeypatch.setattr(features.inference, "image_encodings", encodings)
     monkeypatch.setattr(features.inference, "text_embeddings", table("texts", "texts"))
     torch.manual_seed(0)
     fake = FakeTrained()

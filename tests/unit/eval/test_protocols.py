@@ -60,11 +60,13 @@ def test_probe_of_features_that_hold_the_label(write_pairs: Callable[..., None],
     labelled(write_pairs, "balls/test", labels[:30])
     trained.model.images[:60] = torch.eye(16)[torch.arange(60) % 3] + 0.01 * torch.randn(60, 16)
     probe = LinearProbe(train="balls/train", test="balls/test", label="colour", random_weights=True)
-    ours, baseline = probe(Subject(trained))
+    ours, classes, baseline, _ = probe(Subject(trained))
     assert (ours.metric, ours.value, ours.n, ours.split) == ("accuracy", 100, 30, "test")
     assert ours.chance == pytest.approx(100 / 3)
     assert ours.detail["converged"] and ours.detail["train_n"] == 60 and ours.detail["classes"] == 3
+    assert (classes.metric, classes.value) == ("mean per-class accuracy", 100)
     assert baseline.metric == "accuracy at random weights" and baseline.n == 30
+    assert [score.metric for score in probe(Subject(trained))] == probe.metrics
 
 
 def test_the_penalty_may_be_chosen_on_a_validation_set_and_by_scikit_learn(
@@ -77,7 +79,7 @@ def test_the_penalty_may_be_chosen_on_a_validation_set_and_by_scikit_learn(
     names = {"train": "balls/train", "test": "balls/test", "label": "colour", "validation": "balls/val"}
     probe = LinearProbe(**names, solver="sklearn")
     assert probe.data_sets == ["balls/train", "balls/test", "balls/val"]
-    (score,) = probe(Subject(trained))
+    score, _ = probe(Subject(trained))
     assert score.value == 100 and score.detail["validation_n"] == 12 and score.detail["solver"] == "sklearn"
     assert len(score.detail["sweep"]) >= 7 and {"penalty", "accuracy", "converged"} <= set(score.detail["sweep"][0])
     json.dumps(score.detail, allow_nan=False)
@@ -87,7 +89,7 @@ def test_probe_of_constant_features_is_the_majority(write_pairs: Callable[..., N
     labelled(write_pairs, "balls/train", ["red"] * 30 + ["blue"] * 20)
     labelled(write_pairs, "balls/test", ["red"] * 7 + ["blue"] * 3)
     trained.model.images[:] = 1.0
-    (score,) = LinearProbe(train="balls/train", test="balls/test", label="colour")(Subject(trained))
+    score, _ = LinearProbe(train="balls/train", test="balls/test", label="colour")(Subject(trained))
     assert score.value == score.chance == pytest.approx(70)
 
 
@@ -95,7 +97,7 @@ def test_a_label_that_training_never_showed_counts_as_wrong(write_pairs: Callabl
     labelled(write_pairs, "balls/train", ["red", "blue"] * 20)
     labelled(write_pairs, "balls/heldout", ["red", "blue"] * 4 + ["green"] * 2)
     trained.model.images[:40] = torch.eye(16)[torch.arange(40) % 2]
-    (score,) = LinearProbe(train="balls/train", test="balls/heldout", label="colour")(Subject(trained))
+    score, _ = LinearProbe(train="balls/train", test="balls/heldout", label="colour")(Subject(trained))
     assert (score.value, score.n, score.split) == (80, 10, "heldout")
 
 

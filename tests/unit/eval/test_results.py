@@ -1,14 +1,12 @@
-"""results.jsonl: whole lines or none, and the table."""
+"""results.jsonl: whole lines or none."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from vltk.errors import VltkError
 from vltk.eval import results
@@ -67,12 +65,8 @@ def test_no_row_holds_a_nan(tmp_path: Path) -> None:
         results.append(tmp_path / "results.jsonl", [line(float("nan"))])
 
 
-def test_the_table_shows_value_n_and_chance() -> None:
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(results.table("r/joint at step 40", [line(), line(9.0, None, "other")]))
-    text = console.export_text()
-    assert "r/joint at step 40" in text and "image_to_text R@1" in text
-    assert [
-        cell for cell in text.splitlines() if "dev" in cell and "12.50" in cell and "500" in cell and "1.00" in cell
-    ]
-    assert [cell for cell in text.splitlines() if "other" in cell and "9.00" in cell]
+def test_rows_that_stand_there_are_not_added_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    results.append(path, [line()], once=True)
+    results.append(path, [line(), line(2.0)], once=True)
+    assert [row["value"] for row in read(path)] == [12.5, 2.0]

@@ -52,13 +52,12 @@ def test_rows_reach_the_results_of_each_run(
     load_fakes(monkeypatch, trained)
     write_pairs("pairs/dev", [[f"{index}"] for index in range(20)])
     folders = [stage(here / "runs" / name / "joint") for name in ("one", "two")]
-    rows = run.evaluate(["runs/one/joint", "two"], tasks=["retrieval:pairs/dev"], limit=15, seed=4)
+    options = run.Options(limit=15, seed=4)
+    rows = run.evaluate(["runs/one/joint", "two"], tasks=["retrieval:pairs/dev"], options=options)
     written = [json.loads(line) for folder in folders for line in (folder / "results.jsonl").read_text().splitlines()]
     assert written == rows and len(rows) == 18
-    assert {(row["task"], row["split"], row["n"], row["seed"]) for row in rows} == {
-        ("retrieval:pairs/dev", "dev", 15, 4),
-        ("retrieval:pairs/dev", "dev", 30, 4),  # the mean over both directions
-    }
+    assert {(row["task"], row["split"], row["seed"]) for row in rows} == {("retrieval:pairs/dev", "dev", 4)}
+    assert {row["n"] for row in rows} == {15, 30}
     assert [row["run"] for row in rows[::9]] == ["one/joint", "two"] and rows[0]["step"] == 7
     shown = capsys.readouterr().out
     assert "image_to_text R@1" in shown and "chance" in shown and "100.00" in shown
@@ -87,14 +86,16 @@ def test_everything_that_is_missing_is_listed_at_once(here: Path, data_root: Pat
     with pytest.raises(Missing) as caught:
         run.evaluate([], suite="35tasks", tasks=["retrieval:mine/dev"])
     whats = [what for what, _ in caught.value.steps]
-    assert "mine/dev" in whats[0] and caught.value.steps[0][1] == "vltk data shard SOURCE mine/dev"
-    assert "finished run" in whats[1] and caught.value.steps[1][1] == "vltk train flava-tiny"
-    listed = " ".join(whats[2:])
-    assert all(name in listed for names in task.suite("35tasks").tasks.values() for name in names)
-    assert "22 tasks that are not in vltk" in listed and caught.value.exit_code == 3
-    instead = [command for _, command in caught.value.steps[2:]]
-    assert instead[0] == "vltk eval RUN --tasks linear_probe:TRAIN:TEST:LABEL"
-    assert instead[-1] == "vltk eval RUN --tasks retrieval:DATA" and instead[1] == "vltk eval RUN --suite shapes"
+    commands = dict(caught.value.steps)
+    assert whats[0].startswith("official files of food101, cifar10,")
+    assert caught.value.steps[0][1].startswith("vltk eval --fetch food101,cifar10,")
+    assert "vltk data shard SOURCE mine/dev" in commands.values()
+    assert any("image-net.org" in command for command in commands.values())
+    at = next(number for number, what in enumerate(whats) if "finished run" in what)
+    assert caught.value.steps[at][1] == "vltk train flava-tiny" and caught.value.exit_code == 3
+    gaps = task.suite("35tasks").absent()
+    assert len(whats) - 1 - at == len(gaps)
+    assert all(name in " ".join(whats[at:]) for names in gaps.values() for name in names)
 
 
 def test_a_run_that_is_not_there_and_a_data_set_once(here: Path, data_root: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_run_that_is_not_there_and_a_data_set_once(here: Path, data_root: Path
 
 
 def test_nothing_asked_for_says_what_there_is(here: Path) -> None:
-    with pytest.raises(RecipeError, match=r"--suite NAME or --tasks NAME.*35tasks, shapes.*shapes-retrieval"):
+    with pytest.raises(RecipeError, match=r"--suite NAME or --tasks NAME.*35tasks, language.*shapes-retrieval"):
         run.evaluate(["a"])
 
 
@@ -143,9 +144,9 @@ def test_an_evaluator_leaves_training_as_it_was(write_pairs: Callable[..., None]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert str(np.random.get_state(legacy=False)) == str(before[1]) and random.getstate() == before[2]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in trained.model.parameters())
-    assert len(rows) == 11 and {row["seed"] for row in rows} == {2}
+    assert len(rows) == 13 and {row["seed"] for row in rows} == {2}
     assert score(trained)[0]["value"] == rows[0]["value"]
-    assert [json.loads(line) for line in path.read_text().splitlines()[:11]] == rows
+    assert [json.loads(line) for line in path.read_text().splitlines()[:13]] == rows
 
 
 def test_undisturbed_gives_everything_back_after_an_error(trained: Any) -> None:

@@ -6,15 +6,13 @@ import pytest
 
 from vltk.errors import RecipeError
 from vltk.eval import task
-from vltk.eval.protocols.linear_probe import LinearProbe
-from vltk.eval.protocols.retrieval import Retrieval
 
 
 @pytest.mark.parametrize("name", task.names())
 def test_every_card_gives_a_protocol(name: str) -> None:
-    protocol = task.card(name).build()
-    assert isinstance(protocol, Retrieval | LinearProbe)
-    assert all("/" in data for data in protocol.data_sets)
+    for choice in (task.card(name), task.card(name, "clip")):
+        protocol = choice.build()
+        assert protocol.metrics and all("/" in data for data in protocol.data_sets)
 
 
 def test_the_shapes_suite_is_complete() -> None:
@@ -46,6 +44,17 @@ def test_tasks_on_the_command_line() -> None:
     assert (probe.train, probe.test, probe.label, probe.random_weights) == ("a/train", "a/test", "count", False)
 
 
+def test_options_behind_the_name_of_a_card() -> None:
+    plan = task.read(["cola:budget=short:seeds=3:lr=2.0e-5"])["cola:budget=short:seeds=3:lr=2.0e-5"].build().plan
+    assert (plan.budget, plan.seeds, plan.lr, plan.steps) == ("short", 3, 2e-5, 5336)
+    with pytest.raises(RecipeError, match="unknown key"):
+        task.read(["cola:learning_rate=1"])
+    with pytest.raises(RecipeError, match="budget: Input should be 'full', 'short' or 'smoke'"):
+        task.read(["cola:budget=long"])
+    with pytest.raises(RecipeError, match="cola:short: write"):
+        task.read(["cola:short"])
+
+
 def test_every_wrong_entry_is_listed_with_what_exists() -> None:
     wrong = [
         "shapes-retreival",
@@ -69,7 +78,7 @@ def test_every_wrong_entry_is_listed_with_what_exists() -> None:
 
 
 def test_an_unknown_suite_says_which_exist() -> None:
-    with pytest.raises(RecipeError, match=r"did you mean 'shapes'.*35tasks, shapes"):
+    with pytest.raises(RecipeError, match=r"did you mean 'shapes'.*35tasks, language.*shapes"):
         task.suite("shape")
 
 

@@ -7,6 +7,7 @@ compressed as a whole (`.tar.gz`) has no offsets: it is named with the command t
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import shlex
@@ -99,6 +100,13 @@ class Files:
         name = holder._find(path, holder._index)
         member = None if name is None else holder._index[name]
         return str(holder.root / (name or path)) if member is None else f"{member.place}: {name}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the paths and sizes of all files, those of the other trees too."""
+        sizes = [(name, (self.root / name).stat().st_size) for name in self._files]
+        told = "".join(f"{name}\t{size}\n" for name, size in sizes) + "".join(one.fingerprint for one in self.beside)
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def _holder(self, path: str) -> Files | None:
         """The tree that has the path, this one first."""

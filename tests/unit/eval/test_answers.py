@@ -1,0 +1,79 @@
+"""Intervals and comparisons by the name of a metric, from what a model said of each sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vltk.errors import VltkError
+from vltk.eval.answers import Answers, compare, interval, replicates, seed_of
+from vltk.eval.metrics import classification, correlation
+from vltk.eval.statistics.intervals import wilson
+from vltk.eval.statistics.paired import mcnemar
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 2, 400)
+BINARY = Answers("test", {"labels": LABELS, "predicted": np.where(RNG.random(400) < 0.8, LABELS, 1 - LABELS)})
+RANKED = Answers("both", {"ranks": RNG.geometric(0.2, 300) - 1, "clusters": np.arange(300) // 5})
+
+
+@pytest.mark.parametrize(
+    ("metric", "of"),
+    [
+        ("mean per-class accuracy", classification.mean_per_class),
+        ("F1", classification.f1),
+        ("Matthews correlation", classification.matthews),
+        ("Pearson correlation", correlation.pearson),
+        ("Spearman correlation at random weights", correlation.spearman),
+    ],
+)
+def test_the_value_lies_in_its_interval(metric: str, of: Any) -> None:
+    value = of(BINARY["predicted"], BINARY["labels"])
+    found = interval(metric, value, 400, BINARY)
+    assert found is not None and found.method == "stratified bootstrap"
+    assert value - 15 < found.low < value < found.high < value + 15
+
+
+def test_an_accuracy_needs_no_answers() -> None:
+    assert interval("matched accuracy", 75.0, 400, None) == wilson(300, 400)
+    assert interval("zero-shot accuracy", 75.0, 400, None) == wilson(300, 400)
+    assert interval("F1", 75.0, 400, None) is None and interval("loss", 1.0, 400, BINARY) is None
+
+
+def test_captions_of_an_image_are_drawn_together() -> None:
+    """Equal captions of an image: an interval as of 60 images, and not of 300 queries."""
+    images = Answers("way", {"ranks": np.repeat(RNG.integers(0, 2, 60), 5), "clusters": np.arange(300) // 5})
+    alone = Answers("way", {"ranks": images["ranks"]})
+    value = 100 * float((images["ranks"] < 1).mean())
+    together, apart = (interval("text_to_image R@1", value, 300, one) for one in (images, alone))
+    assert together is not None and apart is not None and together.method == "cluster bootstrap"
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_the_median_of_ranks() -> None:
+    value = float(np.median(RANKED["ranks"])) + 1
+    found = replicates("image_to_text median rank", RANKED)
+    assert found is not None and found.min() >= 1 and abs(np.median(found) - value) <= 1
+    clear = Answers("way", {"ranks": np.full(20, 6)})
+    assert replicates("median rank", clear) is not None and (replicates("median rank", clear) == 7).all()
+
+
+def test_a_paired_comparison() -> None:
+    better = Answers("test", {"labels": LABELS, "predicted": np.where(RNG.random(400) < 0.9, LABELS, 1 - LABELS)})
+    values = [classification.accuracy(one["predicted"], LABELS) for one in (BINARY, better)]
+    found = compare("accuracy", BINARY, better, values[1] - values[0])
+    assert found is not None and found.interval.low < found.value < found.interval.high
+    assert found.p == mcnemar(*(one["predicted"] == LABELS for one in (BINARY, better)))
+    same = compare("F1", BINARY, BINARY, 0.0)
+    assert same is not None and (same.value, same.interval.low, same.interval.high, same.p) == (0, 0, 0, 1)
+    other = Answers("test", {"labels": 1 - LABELS, "predicted": LABELS})
+    with pytest.raises(VltkError, match="same samples; 'test' differs in labels"):
+        compare("accuracy", BINARY, other, 0.0)
+
+
+def test_tasks_are_resampled_apart_and_runs_together() -> None:
+    assert seed_of("mnist", 0) == seed_of("mnist", 0) != seed_of("cifar10", 0)
+    first, second = (replicates("R@1", RANKED, seed_of(task, 0)) for task in ("mnist", "cifar10"))
+    assert first is not None and second is not None and abs(np.corrcoef(first, second)[0, 1]) < 0.1

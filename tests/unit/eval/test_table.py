@@ -1,0 +1,95 @@
+"""The table: published figures with marks, averages that say of how many tasks they are, files that say the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vltk.eval.answers import Answers
+from vltk.eval.evaluation import Asked, Evaluation, write, write_failure
+from vltk.eval.references import references
+from vltk.eval.results import Score
+from vltk.eval.table import Table
+from vltk.eval.task import card
+
+MODEL = {"weights": "w", "model": {}}
+RNG = np.random.default_rng(0)
+
+
+def probe(folder: Path, task: str, right: int, n: int = 400, limit: int | None = None, **detail: Any) -> Evaluation:
+    """Of a probe that gets `right` of `n` right."""
+    labels = np.arange(n) % 4
+    answers = Answers("test", {"labels": labels, "predicted": np.where(np.arange(n) < right, labels, (labels + 1) % 4)})
+    given = {"converged": True, **detail}
+    scores = [
+        Score("test", "accuracy", 100 * right / n, n, 25.0, given, answers),
+        Score("test", "mean per-class accuracy", 100 * right / n, n, 25.0, {}, answers),
+    ]
+    choice = card(task).model_copy(update={"limit": limit})
+    asked = Asked(task, choice, 0, MODEL)
+    return write(folder, asked, scores, {f"official/{task}/test": {"official": True}}, "r/joint", 40, 1.5)
+
+
+def test_a_number_stands_beside_what_was_published(tmp_path: Path) -> None:
+    made = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "sun397", 200)], "flava")
+    first, second = made.lines
+    assert (first.task, first.number, first.value, first.n, first.chance) == ("cifar10", "accuracy", 90.0, 400, 25.0)
+    assert first.low is not None and first.high is not None and first.low < 90 < first.high
+    assert first.published["flava"]["value"] == 92.87 and first.published["flava"]["comparable"] is True
+    assert second.published["flava"]["comparable"] == "unverified"
+    text = made.markdown()
+    assert "| 92.87 |" in text and "| 82.17? |" in text and "not known whether it may be compared" in text
+
+
+def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
+    made = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "mnist", 380)], "flava")
+    (vision,) = made.averages
+    assert (vision.name, vision.value, vision.tasks, vision.of) == ("vision", 92.5, 2, 22)
+    assert vision.low is not None and vision.high is not None and vision.low < 92.5 < vision.high
+    assert vision.high - vision.low < 5  # narrower than either task alone
+    flava = references()["flava"].values
+    assert vision.references["flava"] == pytest.approx((flava["cifar10"] + flava["mnist"]) / 2)
+    assert "| average vision | 2 of 22 | 92.50 |" in made.markdown()
+
+
+def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
+    found = [probe(tmp_path, "oxford_pets", 300)]
+    shown = {name: Table.of(found, name).lines[0].number for name in ("flava", "clip")}
+    assert shown == {"flava": "accuracy", "clip": "mean per-class accuracy"}
+
+
+def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
+    made = Table.of([probe(tmp_path, "cifar10", 36, 40, limit=40, converged=False)], "flava")
+    (line,) = made.lines
+    assert line.notes == ["limit 40", "the fit did not converge"]
+    assert not any(one["comparable"] for one in line.published.values())
+    assert "92.87≠" in made.markdown()
+
+
+def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
+    asked = Asked("retrieval:mine/dev", card("shapes-retrieval"), 0, MODEL)
+    scores = [Score("dev", "mean recall", 50.0, 30), Score("dev", "loss", 1.5, 30)]
+    made = Table.of([write(tmp_path, asked, scores, {}, "r/joint", 40, 1.0)], "flava")
+    assert [(line.number, line.headline, line.published) for line in made.lines] == [
+        ("mean recall", False, {}),
+        ("loss", False, {}),
+    ]
+    assert not made.averages and "protocol" not in made.markdown()
+
+
+def test_the_files_say_the_same(tmp_path: Path) -> None:
+    failed = write_failure(tmp_path, Asked("dtd", card("dtd"), 0, MODEL), ValueError("torn"), "Traceback", "r", 40)
+    made = Table.of([probe(tmp_path, "cifar10", 360), failed], "flava", ["mnist"])
+    path = made.write(tmp_path / "tables", "vision")
+    told = json.loads(path.with_suffix(".json").read_text())
+    rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text())))
+    assert told["lines"][0]["value"] == float(rows[0]["value"]) == 90 and rows[0]["flava"] == "92.87"
+    assert told["failed"] == {"dtd": "torn"} and told["absent"] == ["mnist"]
+    text = path.read_text()
+    assert "- dtd failed: torn" in text and "absent: mnist" in text

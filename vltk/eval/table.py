@@ -1,0 +1,271 @@
+"""The table of an evaluation: ours with intervals, published figures with a mark, averages; on a terminal and in files.
+
+Tasks of FLAVA's table stand with the numbers that stand there; all other metrics, and those of other tasks, below them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+
+from vltk.errors import VltkError
+from vltk.eval.answers import Answers, replicates, seed_of
+from vltk.eval.averages import Average, averages, means
+from vltk.eval.evaluation import Evaluation
+from vltk.eval.headline import headlines
+from vltk.eval.references import Published, published, references
+from vltk.eval.results import Row
+from vltk.eval.statistics.intervals import percentiles
+from vltk.log import console
+from vltk.whole import whole
+
+SHOWN = {"flava": "FLAVA", "clip_400m": "CLIP 400M", "clip_paper": "CLIP paper"}  # columns of references.yaml
+SAME, UNSURE, OTHER = "", "?", "≠"  # of a published figure: may be compared, unverified, measured otherwise
+PIPED = 170  # columns where there is no terminal
+LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another split, metric or set of samples"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number of a task: `published` by the columns' names, `notes` what is to be known of it."""
+
+    task: str
+    number: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    chance: float | None
+    headline: bool
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class AverageLine:
+    """An average as it is shown, with its interval where every task of it has answers."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    tasks: int
+    of: int
+    references: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All of one run under one protocol."""
+
+    run: str
+    step: int
+    protocol: str
+    lines: list[Line]
+    averages: list[AverageLine]
+    failed: dict[str, str]
+    absent: list[str]
+
+    @classmethod
+    def of(cls, found: Sequence[Evaluation], protocol: str, absent: Sequence[str] = ()) -> Table:
+        done = [one for one in found if one.done]
+        first = found[0].content
+        lines = [line for one in done for line in _lines(one, protocol)]
+        failed = {one.task: str(one.content["error"]).splitlines()[0] for one in found if not one.done}
+        return cls(
+            str(first["run"]), int(first["step"]), protocol, lines, _averages(done, protocol), failed, list(absent)
+        )
+
+    def write(self, folder: Path, title: str) -> Path:
+        """TITLE.json, TITLE.csv and TITLE.md, each whole; the last one's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {"json": json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "csv": self._csv()}
+        for ending, text in (texts | {"md": self.markdown()}).items():
+            with whole(folder / f"{title}.{ending}") as part:
+                part.write_text(text, encoding="utf-8")
+        return folder / f"{title}.md"
+
+    def grid(self) -> Grid:
+        """As a terminal shows it."""
+        grid = Grid(title=self._title(), title_justify="left", highlight=False, box=box.SIMPLE_HEAD)
+        for heading in self._headings():
+            grid.add_column(heading, justify="left" if heading in ("task", "metric", "") else "right", overflow="fold")
+        tasks = [line.task for line in self.lines]
+        for number, line in enumerate(self.lines):
+            ends = tasks.count(line.task) > 1 and tasks[number + 1 : number + 2] not in ([line.task], [])
+            grid.add_row(*_cells(line, self._shown()), end_section=ends)
+        if self.averages:
+            grid.add_section()
+            for one in self.averages:
+                grid.add_row(*_average_cells(one, self._shown()))
+        return grid
+
+    def markdown(self) -> str:
+        headings = self._headings()
+        rows = [_cells(line, self._shown()) for line in self.lines]
+        rows += [_average_cells(one, self._shown()) for one in self.averages]
+        aligned = ["---" if heading in ("task", "metric", "") else "---:" for heading in headings]
+        text = [f"# {self._title()}", "", *(f"| {' | '.join(cells)} |" for cells in (headings, aligned, *rows)), ""]
+        return "\n".join([*text, *(f"- {line}" for line in self.remarks())]).rstrip() + "\n"
+
+    def remarks(self) -> list[str]:
+        """What the marks mean, and what is not in the table."""
+        marked = any(one["comparable"] is not True for line in self.lines for one in line.published.values())
+        told = [f"{task} failed: {error}" for task, error in self.failed.items()]
+        told += [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
+        return ([LEGEND] if marked else []) + told
+
+    def _title(self) -> str:
+        named = f", protocol {self.protocol}" if self._shown() else ""
+        return f"{self.run} at step {self.step:,}{named}"
+
+    def _shown(self) -> list[str]:
+        """The columns of references that have something to say here."""
+        return [name for name in SHOWN if any(name in line.published for line in self.lines)]
+
+    def _headings(self) -> list[str]:
+        titles = [SHOWN[name] for name in self._shown()]
+        return ["task", "metric", "value", "95 %", "n", "chance", *titles, ""]
+
+    def _csv(self) -> str:
+        text = io.StringIO()
+        out = csv.writer(text, lineterminator="\n")
+        columns = list(references())
+        head = ["task", "metric", "value", "low", "high", "n", "chance", "headline", "notes"]
+        out.writerow(head + [name for column in columns for name in (column, f"{column} comparable")])
+        for line in self.lines:
+            own = [line.task, line.number, line.value, line.low, line.high, line.n, line.chance, line.headline]
+            figures = [line.published.get(column, {}) for column in columns]
+            told = [one.get(key, "") for one in figures for key in ("value", "comparable")]
+            out.writerow(["" if cell is None else cell for cell in (*own, "; ".join(line.notes), *told)])
+        return text.getvalue()
+
+
+def print_grid(grid: Grid) -> None:
+    """On the terminal, or as wide as it needs where there is none."""
+    shown = console if console.is_terminal else Console(width=PIPED, highlight=False)
+    shown.print(grid)
+
+
+def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
+    """The numbers of the task that stand in the table, or all of its metrics."""
+    headline = headlines(protocol).get(one.task)
+    rows = {line["metric"]: line for line in one.rows}
+    notes = [*one.content.get("marks", []), *_warnings(one.rows)]
+    if headline is None:
+        for metric, line in rows.items():
+            yield _line(one.task, metric, line, notes if line is one.rows[0] else [])
+        return
+    metrics = one.metrics()
+    for number, names in headline.parts(one.task).items():
+        shown = number.removeprefix(one.task).strip() or " and ".join(names)
+        if absent := [name for name in names if name not in rows]:
+            have = ", ".join(rows)
+            raise VltkError(f"{one.task}: no {', '.join(absent)} in its results, which {protocol} shows; have: {have}")
+        value = headline.numbers(one.task, metrics)[number]
+        line = rows[names[0]] if len(names) == 1 else _mean(one, names, value)
+        figures = {found.reference: _figure(found, one) for found in published(number, protocol)}
+        yield _line(one.task, shown, line | {"value": value}, notes, True, figures)
+
+
+def _line(
+    task: str,
+    number: str,
+    line: Row,
+    notes: Sequence[str],
+    headline: bool = False,
+    figures: Mapping[str, dict[str, Any]] | None = None,
+) -> Line:
+    low, high = line.get("interval", (None, None))
+    chance = line.get("detail", {}).get("chance")
+    return Line(task, number, line["value"], low, high, line["n"], chance, headline, dict(figures or {}), list(notes))
+
+
+def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
+    """The mean of several metrics as a row: its interval is that of the mean over the same resamples."""
+    parts = _replicates(one, names)
+    found = None if parts is None else percentiles(sum(parts.values()) / len(parts), "bootstrap")
+    row: Row = {"value": value, "n": sum({line["n"] for line in one.rows if line["metric"] in names})}
+    return row if found is None else row | {"interval": [found.low, found.high]}
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    detail = rows[0].get("detail", {}) if rows else {}
+    told = [] if detail.get("converged", True) else ["the fit did not converge"]
+    return told + (["the best lambda is at the end of the range"] if detail.get("penalty_at_end_of_range") else [])
+
+
+def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
+    """A published figure; what we measured on other samples cannot be compared with any."""
+    comparable = found.comparable if one.is_comparable else False
+    remark = found.remark if one.is_comparable else "; ".join(one.content["marks"])
+    return {"value": found.value, "comparable": comparable, "source": found.source, "remark": remark}
+
+
+def _averages(done: Sequence[Evaluation], protocol: str) -> list[AverageLine]:
+    known = headlines(protocol)
+    own = [one for one in done if one.task in known]
+    numbers = {name: value for one in own for name, value in known[one.task].numbers(one.task, one.metrics()).items()}
+    if not numbers:
+        return []
+    drawn = {
+        one.task: _replicates(one, [m for names in known[one.task].parts(one.task).values() for m in names])
+        for one in own
+    }
+    spread: dict[str, Any] = {}
+    for one in own:
+        if (parts := drawn[one.task]) is not None:
+            spread |= known[one.task].numbers(one.task, parts)
+    resampled = means(spread, protocol) if set(spread) == set(numbers) else {}
+    return [_average_line(one, resampled.get(one.name)) for one in averages(numbers, protocol)]
+
+
+def _average_line(one: Average, resampled: Any) -> AverageLine:
+    found = None if resampled is None else percentiles(resampled, "bootstrap")
+    low, high = (None, None) if found is None else (found.low, found.high)
+    return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references)
+
+
+def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+    """Resampled values of these metrics by name, drawn together; None where one has no answers."""
+    answers: Mapping[str, Answers] = one.answers()
+    if any(name not in answers for name in names):
+        return None
+    seed = seed_of(one.task, int(one.content["seed"]))
+    found = {name: replicates(name, answers[name], seed) for name in names}
+    known = {name: values for name, values in found.items() if values is not None}
+    return known if len(known) == len(names) else None
+
+
+def _cells(line: Line, shown: Sequence[str]) -> list[str]:
+    first = "" if line.chance is None else f"{line.chance:.2f}"
+    figures = [_published_cell(line.published.get(name)) for name in shown]
+    notes = "; ".join(line.notes)
+    return [line.task, line.number, f"{line.value:.2f}", _span(line), f"{line.n:,}", first, *figures, notes]
+
+
+def _average_cells(one: AverageLine, shown: Sequence[str]) -> list[str]:
+    figures = [f"{one.references[name]:.2f}" if name in one.references else "" for name in shown]
+    count = "" if one.tasks == one.of else f"{one.tasks} of {one.of}"
+    return [f"average {one.name}", count, f"{one.value:.2f}", _span(one), "", "", *figures, ""]
+
+
+def _span(line: Line | AverageLine) -> str:
+    return "" if line.low is None or line.high is None else f"{line.low:.1f} to {line.high:.1f}"
+
+
+def _published_cell(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    marks = {True: SAME, False: OTHER}
+    return f"{figure['value']:.2f}{marks.get(figure['comparable'], UNSURE)}"
