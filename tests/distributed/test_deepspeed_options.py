@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.processes import in_processes
-from tests.towers import OPTIONS, STEPS, batch_of, changes, made, one_step, run, trained_by
+from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
 from vltk import dist
 from vltk.train.engines.torch import Torch
 
@@ -30,15 +30,15 @@ def trained(zero: dict[str, Any]) -> dict[str, Any]:
 
     toy, found = made()
     engine = DeepSpeed(toy, found, OPTIONS, "fp32", {"zero_optimization": zero})
-    pairs, wrong, before = [], [], engine.state()
+    pairs, wrong, before = [], [], state_of(engine)
     for step in range(STEPS):
         pairs.append(one_step(engine, step, batch_of(step), micro_batches=2))
-        after = engine.state()
+        after = state_of(engine)
         if dist.is_main() and changes(before, after) != trained_by(found, step):
             wrong.append(step)
         before = after
-    engine.load(before if dist.is_main() else {})
-    kept = engine.state()
+    engine.load(Held(before))
+    kept = state_of(engine)
     return {"pairs": pairs, "wrong": wrong, "kept": not changes(before, kept)}
 
 
