@@ -32,7 +32,7 @@ OWNED = {
     "activation_checkpointing": "checkpoint_activations",
 }
 _ONE_TO_THREE, _TWO, _THREE = (1, 2, 3), (1, 2), (3,)
-STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages alone
+STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages alone; `stage3_...` say so themselves
     "offload_optimizer": _ONE_TO_THREE,
     "offload_param": _THREE,
     "round_robin_gradients": _TWO,
@@ -43,7 +43,6 @@ STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages a
     "allgather_partitions": _TWO,
     "allgather_bucket_size": _TWO,
     "sub_group_size": _THREE,
-    "stage3_": _THREE,
     "zero_hpz_partition_size": _THREE,
     "zero_quantized_gradients": _THREE,
     "zero_module_granularity_threshold": _THREE,
@@ -88,10 +87,10 @@ def conflicts(config: Mapping[str, Any]) -> Iterator[Conflict]:
     zero, given = config.get("zero_optimization", {}), stage(config)
     for name, value in zero.items():
         key = f"zero_optimization.{name}"
-        able = next((stages for option, stages in STAGES.items() if name == option or _is_one(name, option)), None)
+        able = STAGES.get(name, (0, 1, 2, 3))
         if name in OTHERWISE:
             yield Conflict(key, f"not with vltk: {OTHERWISE[name]}; remove it")
-        elif able is not None and given not in able:
+        elif given not in able:
             stages = " or ".join(map(str, able))
             yield Conflict(key, f"ZeRO stage {given} has no such option; remove it, or set stage {stages}")
         elif name.startswith("offload_"):
@@ -138,11 +137,6 @@ def _offload(key: str, value: Any) -> Iterator[Conflict]:
         )
     if value.get("ratio", 1.0) != 1.0:
         yield Conflict(f"{key}.ratio", "a part of it would be stepped by another optimizer, idle towers too; remove it")
-
-
-def _is_one(name: str, option: str) -> bool:
-    """Whether `option` is the beginning that `name` has in common with others."""
-    return option.endswith("_") and name.startswith(option)
 
 
 def _has(config: Any, key: str) -> bool:

@@ -1,8 +1,8 @@
 """DeepSpeed, ZeRO stages 0 to 3, with the arithmetic of the torch engine.
 
 Three things that DeepSpeed does otherwise are put right here: gradients are summed, not averaged; towers without part
-in a step are left alone (`TowerAdamW`); and at stage 3, where the gradient of an earlier step stays in the partition of a
-parameter that gets no new one, gradients are cleared after each step, so that neither norm nor update meets them.
+in a step are left alone (`TowerAdamW`); and at stage 3, where the gradient of an earlier step stays in the partition of
+a parameter that gets no new one, gradients are cleared after each step, so that neither norm nor update meets them.
 Stage 3 also learns the order of modules, to fetch their weights ahead: here once for each stream (`_orders.py`).
 """
 
