@@ -13,7 +13,6 @@ import pytest
 
 from tests.processes import in_processes
 from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
-from vltk import dist
 from vltk.train.engines.torch import Torch
 
 OPTIONS_OF = {

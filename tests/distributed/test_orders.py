@@ -49,4 +49,4 @@ def learning(micro_batches: int) -> dict[str, int]:
 def test_alternating_streams_keep_their_orders(tmp_path: Path, micro_batches: int) -> None:
     counts = in_processes(2, learning, tmp_path, micro_batches)
     assert counts["later"] == 0
-    assert 0 < counts["first"] and 0 < counts["evaluated"] <= 3 * 2  # each stream: begins to learn, has learnt
+    assert counts["first"] > 0 and 0 < counts["evaluated"] <= 3 * 2  # each stream: begins to learn, has learnt

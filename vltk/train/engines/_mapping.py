@@ -45,7 +45,6 @@ STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages a
     "sub_group_size": _THREE,
     "zero_hpz_partition_size": _THREE,
     "zero_quantized_gradients": _THREE,
-    "zero_module_granularity_threshold": _THREE,
     "leaf_module": _THREE,
 }
 OTHERWISE = {  # options of zero_optimization that go against how vltk steps, computes or saves
