@@ -14,7 +14,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.joint import STREAMS, batch, engine_of, in_processes, made, one_step, resident
+from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident
 
 IMAGE, BATCH, WARM = 112, 16, 3
 NAMES = {None: "torch", 0: "ZeRO-0", 1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
@@ -44,6 +44,7 @@ def main() -> None:
 
 def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str, Any]:
     """Seconds of a step of each stream, several in a row and in turns; memory behind them all."""
+    load_engine(stage)
     before = resident()
     built = made(width, depth, IMAGE)
     engine = engine_of(stage, "fp32", built)

@@ -12,7 +12,7 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks.joint import STREAMS, batch, engine_of, in_processes, made, one_step, resident
+from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident
 
 IMAGE, BATCH = 64, 16
 
@@ -41,6 +41,7 @@ def main() -> None:
 
 def train(stage: int | None, precision: str, parts: int, steps: int, width: int, depth: int) -> dict[str, Any]:
     """The losses of every step, and what the memory of this process has grown by since before the model."""
+    load_engine(stage)
     before = resident()
     built = made(width, depth, IMAGE)
     engine = engine_of(stage, precision, built, stage3_param_persistence_threshold=0)
