@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import socket
@@ -67,7 +69,8 @@ def engine_of(stage: int | None, precision: Any, made: tuple[Pretraining, list[G
         return Torch(*made, OPTIONS, precision)
     from vltk.train.engines.deepspeed import DeepSpeed
 
-    return DeepSpeed(*made, OPTIONS, precision, {"zero_optimization": {"stage": stage, **zero}})
+    given = zero if stage else {}
+    return DeepSpeed(*made, OPTIONS, precision, {"zero_optimization": {"stage": stage, **given}})
 
 
 def load_engine(stage: int | None) -> None:
@@ -113,20 +116,38 @@ def one_step(
     step: int,
     steps: int,
     parts: int = 1,
+    between: Callable[[], object] = int,
 ) -> dict[str, float]:
-    """One step of `stream` on this rank's share of a batch, in `parts` micro-batches; the losses of the whole."""
+    """One step of `stream` on this rank's share of a batch, in `parts` micro-batches; the losses of the whole.
+
+    between: called behind backward, before the optimizer's step.
+    """
     world, rank = dist.world(), dist.rank()
     cut = {name: tensor.chunk(world * parts) for name, tensor in whole.items()}
     mine = [{name: some[rank * parts + n] for name, some in cut.items()} for n in range(parts)]
     record = run_step(engine, pretraining, stream, mine, step, seed=0)
+    between()
     engine.step(learning_rate(OPTIONS, step, steps), stream, step)
     return {name: float(dist.sum_over_ranks(loss.float())) for name, loss in record.losses.items()}
 
 
 def resident() -> float:
-    """Memory of this process in MiB."""
+    """Memory of this process in MiB, without what was freed and not yet given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def tensors() -> float:
+    """MiB of all tensors of this process that Python knows, each storage once."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alive = [thing for thing in gc.get_objects() if isinstance(thing, Tensor) and thing.device.type != "meta"]
+    alive += [tensor.grad for tensor in alive if tensor.is_leaf and tensor.grad is not None]
+    storages = {s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in alive)}
+    return sum(storages.values()) / 2**20
 
 
 def in_processes(world: int, work: Callable[..., Any], *args: Any) -> list[Any]:

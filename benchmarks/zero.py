@@ -8,15 +8,16 @@ Processes have one thread each and are joined by gloo. `benchmarks/README.md` sa
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import statistics
 import time
 from typing import Any
 
-from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident
+from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident, tensors
+from vltk import dist
 
 IMAGE, BATCH, WARM = 112, 16, 3
+BUCKET = 1_000_000  # numbers; DeepSpeed sets 2 GB aside by default
 NAMES = {None: "torch", 0: "ZeRO-0", 1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
 
 
@@ -30,7 +31,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
     options = parser.parse_args()
     if not options.json:
-        heads = "engine, processes, constant s, alternating s, ratio, samples/s, x 1 process, MiB a rank, state MiB"
+        heads = "engine, processes, constant s, alternating s, ratio, samples/s, x 1 process, "
+        heads += "resident MiB, tensors MiB, predicted MiB"
         print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|")
     for name in options.stages.split(","):
         stage = None if name == "torch" else int(name)
@@ -47,8 +49,8 @@ def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str,
     load_engine(stage)
     before = resident()
     built = made(width, depth, IMAGE)
-    engine = engine_of(stage, "fp32", built)
-    steps = 2 * len(STREAMS) * (rounds + WARM)
+    engine = engine_of(stage, "fp32", built, reduce_bucket_size=BUCKET, stage3_param_persistence_threshold=0)
+    steps = 2 * len(STREAMS) * (rounds + WARM) + 1
     drawn = batch(BATCH, 0, IMAGE)
     clock: dict[str, dict[str, list[float]]] = {
         way: {stream: [] for stream in STREAMS} for way in ("constant", "turns")
@@ -69,12 +71,19 @@ def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str,
         for stream in STREAMS:
             timed("turns", stream, number)
             number += 1
-    gc.collect()
-    state = sum(piece.numbers.numel() * piece.numbers.element_size() for piece in engine.pieces()) / 2**20
+    held: list[float] = []
+    one_step(engine, built[0], "pairs", drawn, number, steps, between=lambda: held.append(tensors()))
+    size = sum(parameter.ds_numel if stage == 3 else parameter.numel() for parameter in built[0].parameters())
     medians = {
         way: statistics.mean(statistics.median(times[WARM:]) for times in of.values()) for way, of in clock.items()
     }
-    return medians | {"memory": resident() - before, "state": state}
+    return medians | {"resident": resident() - before, "tensors": held[0], "predicted": size / 2**20 * bytes_of(stage)}
+
+
+def bytes_of(stage: int | None) -> float:
+    """A parameter's fp32 weight, gradient and two moments on one rank; stages 1 and 2 step a copy of their part."""
+    part = 1 / dist.world()
+    return {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 16 * part}[stage]
 
 
 def summed(stage: int | None, world: int, every: list[dict[str, Any]]) -> dict[str, Any]:
@@ -82,8 +91,8 @@ def summed(stage: int | None, world: int, every: list[dict[str, Any]]) -> dict[s
     constant, turns = (max(rank[way] for rank in every) for way in ("constant", "turns"))
     return {
         "engine": NAMES[stage], "processes": world, "constant": constant, "turns": turns, "ratio": turns / constant,
-        "samples": BATCH / turns, "memory": max(rank["memory"] for rank in every),
-        "state": max(rank["state"] for rank in every),
+        "samples": BATCH / turns, "resident": max(rank["resident"] for rank in every),
+        "tensors": max(rank["tensors"] for rank in every), "predicted": every[0]["predicted"],
     }  # fmt: skip
 
 
@@ -91,14 +100,10 @@ def show(as_json: bool, row: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(row), flush=True)
         return
-    cells = [
-        row["engine"],
-        str(row["processes"]),
-        f"{row['constant']:.3f}",
-        f"{row['turns']:.3f}",
-        f"{row['ratio']:.2f}",
-    ]
-    cells += [f"{row['samples']:.1f}", f"{row['speedup']:.2f}", f"{row['memory']:.0f}", f"{row['state']:.0f}"]
+    cells = [row["engine"], str(row["processes"])]
+    cells += [f"{row[name]:.3f}" for name in ("constant", "turns")]
+    cells += [f"{row['ratio']:.2f}", f"{row['samples']:.1f}", f"{row['speedup']:.2f}"]
+    cells += [f"{row[name]:.0f}" for name in ("resident", "tensors", "predicted")]
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
