@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch import Tensor
 
 import vltk
+from vltk.checkpoint import Saved
 from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
 from vltk.needs import DATA_OPTIONS
@@ -197,6 +199,13 @@ def facts(stage: str | Path) -> dict[str, Any]:
 def weights(stage: str | Path) -> bytes:
     """The finished weights of a stage, bit for bit."""
     return (Path("runs") / stage / "model.safetensors").read_bytes()
+
+
+def saved(path: Path) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a checkpoint: kind -> name -> tensor."""
+    held = Saved(path)
+    kinds = ("weights", "exp_avg", "exp_avg_sq", "steps", "teacher", "average")
+    return {kind: held.tensors(kind) for kind in kinds if held.shapes(kind)}
 
 
 def differing(left: str | Path, right: str | Path) -> list[str]:

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltk import dist
+from vltk.checkpoint import Piece, snapshot
 from vltk.recipe import Optimizer
 from vltk.train.optim import Group, groups, learning_rate
+
+State = dict[str, dict[str, Tensor]]
 
 STREAMS = ("image", "text", "pairs")  # round robin
 BATCH = 8  # of a step, over all ranks
@@ -106,7 +109,44 @@ def one_step(engine: Any, step: int, batch: dict[str, Tensor], micro_batches: in
     return float(dist.sum_over_ranks(whole)), norm
 
 
-def changes(before: dict[str, dict[str, Tensor]], after: dict[str, dict[str, Tensor]]) -> set[str]:
+class Held:
+    """A state in memory, to load from: kind -> name -> whole tensor."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def shapes(self, kind: str) -> dict[str, torch.Size]:
+        return {name: tensor.shape for name, tensor in self.state.get(kind, {}).items()}
+
+    def read(self, kind: str, name: str, start: int = 0, stop: int | None = None) -> Tensor:
+        return self.state[kind][name].flatten()[start:stop]
+
+
+def state_of(source: Any) -> State:
+    """The whole state of an engine, of the pieces of all ranks, on each of them."""
+    return assembled([snapshot(source.pieces())])
+
+
+def assembled(mine: list[list[Piece]]) -> State:
+    """Whole tensors by kind and name of the pieces of all ranks; each number must have been given once."""
+    every: list[Any] = mine
+    if dist.world() > 1:
+        every = [None] * dist.world()
+        torch.distributed.all_gather_object(every, mine[0])
+    state: State = {kind: {} for kind in ("weights", "exp_avg", "exp_avg_sq", "steps")}
+    given: dict[tuple[str, str], int] = {}
+    for piece in (piece for pieces in every for piece in pieces):
+        whole = state.setdefault(piece.kind, {}).setdefault(
+            piece.name, torch.zeros(piece.shape, dtype=piece.numbers.dtype)
+        )
+        whole.view(-1)[piece.start : piece.start + piece.numbers.numel()] = piece.numbers
+        given[piece.kind, piece.name] = given.get((piece.kind, piece.name), 0) + piece.numbers.numel()
+    for (kind, name), count in given.items():
+        assert count == state[kind][name].numel(), (kind, name)
+    return state
+
+
+def changes(before: State, after: State) -> set[str]:
     """Names of the parameters whose weight, moment or step count is not bit for bit the same."""
     names = {name for kind in after.values() for name in kind}
     return {n for n in names if any(not _same(before[kind].get(n), after[kind].get(n)) for kind in after)}

@@ -16,7 +16,10 @@ from vltk.run import RunFolder, load_stage
 
 # How fast, how often written, on how many devices: these leave the result alone (up to rounding). So does evaluation,
 # unless it decides which weights are kept.
-WITHOUT_EFFECT = ("checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate")
+WITHOUT_EFFECT = (
+    "checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate",
+    "checkpoint_activations",
+)  # fmt: skip
 
 
 def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:

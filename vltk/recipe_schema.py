@@ -104,6 +104,8 @@ class Checkpoints(Strict):
 
     every: PositiveInt = 1000  # steps
     keep: PositiveInt = 2
+    keep_every: PositiveInt | None = None  # steps; these stay for good, beside the newest `keep`
+    asynchronous: bool = True  # written beside training; false: each step waits until its checkpoint is on disk
 
 
 class Loader(Strict):
@@ -132,8 +134,9 @@ class Stage(Strict):
     streams: Annotated[dict[str, Stream], Field(min_length=1)]
     optimizer: Optimizer = Optimizer()
     average: Share | None = None  # decay of averaged weights, which then are evaluated and end the run
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"  # of the computation; weights are fp32
     micro_batch: PositiveInt | None = None  # most samples per device and forward; accumulation follows
+    checkpoint_activations: bool = False  # keep only the inputs of blocks for backward, and compute the rest again
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoints = Checkpoints()
     log_every: PositiveInt = 10  # steps

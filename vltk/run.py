@@ -235,6 +235,8 @@ def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
         return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
     if folder.step is not None:
         path = checkpoint_at(folder, folder.step)
+        if wrong := checkpoint.damage(path):
+            raise VltkError(f"{path}: {wrong}")
     else:
         found = checkpoint.newest_good(folder.checkpoints)
         if found is None:
@@ -242,10 +244,10 @@ def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
                 f"{folder.name} has no weights yet", [("a checkpoint", f"vltk train {folder.path.parent.name}")]
             )
         path = found.path
-    tensors, facts = checkpoint.load(path)
-    weights = tensors[facts.get("result", "weights")]
+    saved = checkpoint.Saved(path)
+    weights = saved.tensors(saved.facts.get("result", "weights"))
     model = {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
-    return model, int(facts["step"])
+    return model, int(saved.facts["step"])
 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Path:

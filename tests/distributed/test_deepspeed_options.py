@@ -1,4 +1,4 @@
-"""DeepSpeed without a launcher, and with parts of its state kept on the CPU."""
+"""DeepSpeed without a launcher, with parts of its state kept on the CPU, and in low precision."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.processes import in_processes
-from tests.towers import OPTIONS, STEPS, batch_of, changes, made, one_step, run, trained_by
-from vltk import dist
+from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
 from vltk.train.engines.torch import Torch
 
 OPTIONS_OF = {
@@ -22,24 +21,41 @@ OPTIONS_OF = {
     "persistent-3": {"stage": 3, "sub_group_size": 20},
     "round-robin-2": {"stage": 2, "round_robin_gradients": True, "overlap_comm": True, "reduce_bucket_size": 50},
 }
+LOW = {
+    f"{precision}-{name}": (precision, zero)
+    for precision in ("bf16", "fp16")
+    for name, zero in {
+        **{str(stage): {"stage": stage, "stage3_param_persistence_threshold": 0} for stage in (0, 1, 2, 3)},
+        "offload-2": OPTIONS_OF["offload-2"],
+        "offload-3": OPTIONS_OF["offload-3"],
+    }.items()
+}
+OVERFLOWS = 6  # the step whose scale is too large for fp16
 
 
-def trained(zero: dict[str, Any]) -> dict[str, Any]:
+def trained(zero: dict[str, Any], precision: Any = "fp32") -> dict[str, Any]:
     """Losses and norms of all steps, and at which a parameter changed that should not have, or the reverse."""
     from vltk.train.engines.deepspeed import DeepSpeed
 
     toy, found = made()
-    engine = DeepSpeed(toy, found, OPTIONS, "fp32", {"zero_optimization": zero})
-    pairs, wrong, before = [], [], engine.state()
+    return followed(DeepSpeed(toy, found, OPTIONS, precision, {"zero_optimization": zero}), found)
+
+
+def followed(engine: Any, found: list[Any]) -> dict[str, Any]:
+    """What `trained` says of an engine; with a loss scale one step is made to overflow."""
+    pairs, wrong, scales, before = [], [], [], state_of(engine)
     for step in range(STEPS):
+        if engine.scale.dynamic:
+            engine.scale.value = 2.0**40 if step == OVERFLOWS else 256.0
         pairs.append(one_step(engine, step, batch_of(step), micro_batches=2))
-        after = engine.state()
-        if dist.is_main() and changes(before, after) != trained_by(found, step):
+        after = state_of(engine)
+        if changes(before, after) != (set() if engine.scale.overflowed else trained_by(found, step)):
             wrong.append(step)
+        scales.append(engine.scale.value)
         before = after
-    engine.load(before if dist.is_main() else {})
-    kept = engine.state()
-    return {"pairs": pairs, "wrong": wrong, "kept": not changes(before, kept)}
+    engine.load(Held(before))
+    kept = state_of(engine)
+    return {"pairs": pairs, "wrong": wrong, "kept": not changes(before, kept), "scales": scales}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +71,34 @@ def every(names: dict[str, dict[str, Any]]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return in_processes(2, every, tmp_path_factory.mktemp("options"), OPTIONS_OF)
+
+
+def low(cases: dict[str, Any]) -> dict[str, Any]:
+    return {name: trained(zero, precision) for name, (precision, zero) in cases.items()}
+
+
+@pytest.fixture(scope="module")
+def found_low(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return in_processes(2, low, tmp_path_factory.mktemp("low"), LOW)
+
+
+@pytest.mark.parametrize("name", LOW)
+def test_low_precision_leaves_idle_towers_alone(name: str, found_low: dict[str, Any]) -> None:
+    """With accumulation and offload; a step that overflows changes nothing at all."""
+    assert found_low[name]["wrong"] == [] and found_low[name]["kept"]
+
+
+@pytest.mark.parametrize("name", [name for name in LOW if name.startswith("fp16")])
+def test_an_overflow_is_left_out_and_halves_the_scale(name: str, found_low: dict[str, Any]) -> None:
+    """The losses and norms are those of one torch process, which leaves the same step out."""
+    toy, groups = made()
+    wanted = followed(Torch(toy, groups, OPTIONS, "fp16"), groups)
+    assert found_low[name]["scales"] == wanted["scales"]
+    assert wanted["scales"][OVERFLOWS - 1 : OVERFLOWS + 1] == [256.0, 2.0**39] and wanted["wrong"] == []
+    finite = [step for step in range(STEPS) if step != OVERFLOWS]
+    assert [found_low[name]["pairs"][step] for step in finite] == [
+        pytest.approx(list(wanted["pairs"][step]), rel=0.02) for step in finite
+    ]
 
 
 @pytest.mark.parametrize("name", OPTIONS_OF)

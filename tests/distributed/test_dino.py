@@ -10,6 +10,7 @@ import torch
 from tests import tiny
 from tests.distributed.test_flava_zero import ENGINES, engine_of
 from tests.processes import in_processes
+from tests.towers import state_of
 from vltk import dist
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
@@ -35,7 +36,7 @@ def facts(name: str) -> dict[str, Any]:
         norm = engine.step(rates[0], "all", step, rates[1])
         entropy = pretraining.after_step(engine, "all", step, record.kept)["mean_target_entropy"]
         losses.append([float(dist.sum_over_ranks(record.losses["dino"])), norm, float(entropy)])
-    state, teacher = engine.state(), pretraining.replicas["teacher"].state()
+    state, teacher = state_of(engine), pretraining.replicas["teacher"].state()
     centre = state["weights"].get("objectives.all.dino.centre", torch.zeros(0))
     return {
         "losses": losses,

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from tests.processes import in_processes
-from tests.towers import BATCH, OPTIONS, STEPS, batch_of, changes, made, one_step, run, trained_by
-from vltk import checkpoint, dist
+from tests.towers import BATCH, OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
+from vltk import dist
+from vltk.checkpoint import Saved
+from vltk.recipe import Checkpoints
 from vltk.train.engines.torch import Torch
+from vltk.train.saving import Saver
 
 MIDDLE, LATER = 7, 14
 ENGINES = ["torch", "zero-0", "zero-1", "zero-2", "zero-3"]
@@ -44,10 +47,10 @@ def facts(name: str, folder: str) -> dict[str, Any]:
 def trained(name: str, micro_batches: int) -> dict[str, Any]:
     """Losses and norms of all steps; for each, the parameters that changed and should not have, or the reverse."""
     engine, found = build(name)
-    pairs, wrong, before = [], [], engine.state()
+    pairs, wrong, before = [], [], state_of(engine)
     for step in range(STEPS):
         pairs.append(one_step(engine, step, batch_of(step), micro_batches))
-        after = engine.state()
+        after = state_of(engine)
         if dist.is_main():
             wrong.append(sorted(changes(before, after) ^ trained_by(found, step)))
         before = after
@@ -55,28 +58,32 @@ def trained(name: str, micro_batches: int) -> dict[str, Any]:
 
 
 def resumed(name: str, folder: Path) -> list[tuple[float, float]]:
-    """Goes on from a checkpoint of one torch process, and leaves one for it. Only rank 0 reads and writes."""
+    """Goes on from a checkpoint of one torch process, and leaves one for it."""
     engine, _ = build(name)
     list(run(engine, 0, 4))  # what was there before must not matter
-    engine.load(checkpoint.load(folder / "given" / f"step-{MIDDLE:08d}")[0] if dist.is_main() else {})
+    engine.load(Saved(folder / "given" / f"step-{MIDDLE:08d}"))
     pairs = list(run(engine, MIDDLE, LATER))
-    state = engine.state()
-    if dist.is_main():
-        checkpoint.save(folder / name, LATER, state, {}, keep=1)
+    save(folder / name, LATER, engine)
     return pairs
+
+
+def save(folder: Path, step: int, engine: Any) -> None:
+    """A checkpoint of it, each rank its part."""
+    with Saver(folder, Checkpoints(keep=1)) as saver:
+        saver.save(step, engine.pieces(), {"step": step})
 
 
 def spoiled(name: str) -> dict[str, Any]:
     """A step whose gradient is not a number, after which training goes on."""
     engine, _ = build(name)
     list(run(engine, 0, 5))
-    before = engine.state()
+    before = state_of(engine)
     bad = batch_of(5)
     bad["images"][0] = math.nan
     _, norm = one_step(engine, 5, bad)
     return {
         "finite": math.isfinite(norm),
-        "changed": sorted(changes(before, engine.state())),
+        "changed": sorted(changes(before, state_of(engine))),
         "pairs": list(run(engine, 5, 11)),
     }
 
@@ -97,10 +104,10 @@ def gathered(name: str) -> dict[str, Any]:
 def refused(name: str) -> str:
     """What every rank raises where a checkpoint is not of this model."""
     engine, _ = build(name)
-    state = engine.state()
+    state = state_of(engine)
     state["weights"].pop("model.cls", None)
     try:
-        engine.load(state)
+        engine.load(Held(state))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "nothing"
@@ -117,7 +124,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     engine = Torch(*made(), OPTIONS, "fp32")
     list(run(engine, 0, MIDDLE))
-    checkpoint.save(folder / "given", MIDDLE, engine.state(), {}, keep=1)
+    save(folder / "given", MIDDLE, engine)
     return request.param, folder, in_processes(2, facts, folder, request.param, str(folder))
 
 
@@ -150,7 +157,7 @@ def test_goes_on_from_a_checkpoint_of_one_torch_process(found: Any, alone: Any) 
 def test_one_torch_process_goes_on_from_its_checkpoint(found: Any, alone: Any) -> None:
     name, folder, _ = found
     engine = Torch(*made(), OPTIONS, "fp32")
-    engine.load(checkpoint.load(folder / name / f"step-{LATER:08d}")[0])
+    engine.load(Saved(folder / name / f"step-{LATER:08d}"))
     assert [list(pair) for pair in run(engine, LATER, STEPS)] == near(alone[LATER:])
 
 

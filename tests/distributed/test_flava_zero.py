@@ -17,9 +17,11 @@ from vltk.train.accumulate import run_step
 from vltk.train.engines.torch import Torch
 from vltk.train.optim import Group, groups, learning_rate
 from vltk.train.pretraining import Pretraining
+from vltk.train.setup import recompute
 
 STREAMS = {"pairs": ["itc", "itm", "mmm"], "text": ["mlm"], "image": ["mim"]}
 STEPS, BATCH = 20, 4
+AGAIN = " again"  # with activations that are computed again in backward
 OPTIONS = Optimizer(lr=2e-3, warmup=2, clip=0.5)
 
 
@@ -44,12 +46,15 @@ def micro_batches(step: int, stream: str) -> list[Mapping[str, Tensor]]:
 def losses(name: str) -> list[dict[str, float]]:
     """The losses of all steps and their gradient norms."""
     pretraining = made()
+    if name.endswith(AGAIN):
+        recompute(pretraining)
     reached = {stream: pretraining.reached(stream, batch(2, (12, 7), [1, 0])) for stream in STREAMS}
     engine = engine_of(name, pretraining, groups(pretraining, reached))
     return [one_step(engine, pretraining, step) for step in range(STEPS)]
 
 
 def engine_of(name: str, pretraining: Pretraining, found: list[Group]) -> Any:
+    name = name.removesuffix(AGAIN)
     if name == "torch":
         return Torch(pretraining, found, OPTIONS, "fp32")
     from vltk.train.engines.deepspeed import DeepSpeed
@@ -70,6 +75,7 @@ def every(names: list[str]) -> dict[str, Any]:
 
 
 ENGINES = ["torch", "zero-0", "zero-1", "zero-2", "zero-3"]
+RECOMPUTING = [f"{name}{AGAIN}" for name in ("torch", "zero-1", "zero-2", "zero-3")]
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +85,10 @@ def alone() -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_processes(2, every, tmp_path_factory.mktemp("flava"), ENGINES)
+    return in_processes(2, every, tmp_path_factory.mktemp("flava"), [*ENGINES, *RECOMPUTING])
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", [*ENGINES, *RECOMPUTING])
 def test_losses_are_those_of_one_process(name: str, found: dict[str, Any], alone: list[dict[str, float]]) -> None:
     assert len(found[name]) == STEPS and found[name][0]["itc"] != found[name][3]["itc"]
     assert found[name] == [pytest.approx(step, rel=1e-4) for step in alone]

@@ -9,7 +9,9 @@ import torch
 
 from tests.distributed.test_flava_zero import ENGINES, STREAMS, batch, engine_of, made, one_step
 from tests.processes import in_processes
+from tests.towers import Held, assembled
 from vltk import dist
+from vltk.checkpoint import snapshot
 from vltk.train.optim import groups
 
 STEPS = 6
@@ -28,7 +30,7 @@ def averages(name: str) -> dict[str, list[float]]:
     total = torch.stack([p.double().abs().sum() for p in replica.module.parameters()]).sum()
     assert torch.allclose(dist.sum_over_ranks(total), dist.world() * total)
     again = made(average=0.9).replicas["average"]
-    again.load(replica.state(), "average")
+    again.load(Held(assembled([snapshot(replica.pieces("average"))])), "average")
     return {key: [float(t.double().sum()), *t.flatten()[:4].tolist()] for key, t in again.module.state_dict().items()}
 
 

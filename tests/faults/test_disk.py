@@ -89,13 +89,13 @@ def test_a_damaged_checkpoint(home: Path, capsys: pytest.CaptureFixture[str]) ->
     stage = home / "runs/hurt/codes"
     (stage / "model.safetensors").unlink()
     (stage / "run.json").write_text((stage / "run.json").read_text().replace('"finished"', '"running"'))
-    newest = stage / "checkpoints/step-00000003/weights.safetensors"
+    newest = stage / "checkpoints/step-00000003/rank-00000.safetensors"
     content = bytearray(newest.read_bytes())
     content[-5] ^= 1
     newest.write_bytes(content)
     assert call(*CODES, "name=hurt", "steps=3") == 0
     said = capsys.readouterr().err
-    assert "step-00000003: weights.safetensors does not have its checksum" in said
+    assert "step-00000003: rank-00000.safetensors does not have its checksum" in said
     assert "taking the older checkpoint of step 2" in said
     assert weights("hurt/codes") == weights("whole/codes") and losses("hurt/codes") == losses("whole/codes")
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.harness import DEBUG, Child, call, facts, losses, rows, vltk_process
 from vltk.run import RunFolder
@@ -44,6 +46,30 @@ def test_checkpoints_pass_from_one_engine_to_the_other(home: Path) -> None:
     assert child.wait(120) == 0, child.output.read_text()
     assert "going on from step 2" in child.output.read_text()
     near("moved/joint", "plain/joint")
+
+
+def test_weights_of_a_run_whose_checkpoints_are_in_parts(home: Path) -> None:
+    """Two ranks of ZeRO-3 wrote them; one process without DeepSpeed exports them, whole."""
+    options = ["clip-tiny", DEBUG, "steps=2"]
+    assert call("train", *options, "name=plain") == 0
+    done = vltk_process(
+        "train", *options, "name=parts", "deepspeed={zero_optimization: {stage: 3}}", "--gpus", "2", timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    near("parts/train", "plain/train")
+    folder = Path("runs/parts/train/checkpoints/step-00000001")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "rank-00000.safetensors", "rank-00001.safetensors", "state.json"
+    ]  # fmt: skip
+    for run in ("plain", "parts"):
+        assert call("export", "weights", f"{run}@1", f"{run}-weights") == 0
+    exported, wanted = (load_file(f"{run}-weights/model.safetensors") for run in ("parts", "plain"))
+    assert exported.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(exported[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+    with (folder / "rank-00001.safetensors").open("r+b") as file:
+        file.truncate(100)
+    assert call("export", "weights", "parts@1", "damaged") == 1 and not Path("damaged").exists()
 
 
 def test_micro_batches(home: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.harness import DEBUG, RECIPES, call, differing, facts, losses, rows, stages_of, weights
-from vltk import checkpoint
+from tests.harness import DEBUG, RECIPES, call, differing, facts, losses, rows, saved, stages_of, weights
+from vltk.checkpoint import Saved
 from vltk.run import load
 from vltk.train.signals import Signals
 
@@ -138,7 +138,7 @@ def test_dino_in_place_of_mim(home: Path, stopping: Callable[[bool], None], caps
     longer = [DEBUG, "stages.image.steps=3", "stages.image.streams.photos.objectives.dino.freeze_last=1"]
     assert call("train", "whole.yaml", *longer) == 0
     assert "image: " in capsys.readouterr().out
-    state, facts_ = checkpoint.load(home / "runs/whole/image/checkpoints/step-00000003")
+    state, facts_ = saved(place := home / "runs/whole/image/checkpoints/step-00000003"), Saved(place).facts
     final = load_file(home / "runs/whole/image/model.safetensors")
     assert facts_["result"] == "teacher" and final and not any("head.mlp" in name for name in final)
     assert all(tensor.equal(state["teacher"][f"model.{name}"]) for name, tensor in final.items())
@@ -157,7 +157,7 @@ def test_dino_in_place_of_mim(home: Path, stopping: Callable[[bool], None], caps
 def test_the_student_may_end_the_run(home: Path) -> None:
     options = [DEBUG, "streams.photos.objectives.dino.result=student"]
     assert call("train", "dino-tiny", *options, "name=student") == 0
-    state, _ = checkpoint.load(home / "runs/student/train/checkpoints/step-00000002")
+    state = saved(home / "runs/student/train/checkpoints/step-00000002")
     final = load_file(home / "runs/student/train/model.safetensors")
     assert all(tensor.equal(state["weights"][f"model.{name}"]) for name, tensor in final.items())
     assert set(state) == {"weights", "exp_avg", "exp_avg_sq", "steps", "teacher"}

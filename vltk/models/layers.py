@@ -7,10 +7,12 @@ read (`Rows`); keys and values always come from all tokens, so the result equals
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vltk.errors import RecipeError
 
@@ -150,8 +152,11 @@ class Transformer(nn.Module):
     """A stack of blocks and the final norm, which the caller applies where the normalised states are read.
 
     drop_path: how probably a branch of the last block is left out of a sample; even steps to there from 0 in the first.
-    Post-LN blocks end in a norm of their own: there the final one changes nothing.
+    Post-LN blocks end in a norm of their own: there the final one changes nothing. Where `recomputes` is set, backward
+    finds only the inputs of the blocks, and computes what is between them again (arXiv 1604.06174).
     """
+
+    recomputes = False
 
     def __init__(
         self,
@@ -177,12 +182,17 @@ class Transformer(nn.Module):
         -> P tensors (B, R, D) before the final norm.
         """
         for block in self.blocks[:-1]:
-            x = block(x, mask)
+            x = self._run(block, x, mask)
         last = self.blocks[-1]
         if all(rows is None for rows in reads):
-            return list(last(x, mask).chunk(len(reads)))
+            return list(self._run(last, x, mask).chunk(len(reads)))
         masks = [mask] * len(reads) if mask is None or mask.shape[0] == 1 else list(mask.chunk(len(reads)))
-        return [last(part, m, rows) for part, m, rows in zip(x.chunk(len(reads)), masks, reads, strict=True)]
+        return [self._run(last, part, m, rows) for part, m, rows in zip(x.chunk(len(reads)), masks, reads, strict=True)]
+
+    def _run(self, block: nn.Module, *inputs: Tensor | Rows | None) -> Any:
+        if self.recomputes and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:

@@ -19,10 +19,12 @@ from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.hf import HfFolder
+from vltk.models.layers import Transformer
 from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, part_of, split_step
 from vltk.train.codes import NO_CROPS, VIEW
+from vltk.train.engines._mapping import conflicts
 from vltk.train.pretraining import leading, merged_views, taught
 from vltk.train.rehearsal import Rehearsal, longest
 from vltk.train.sources import own_stage, require_finished, source
@@ -73,10 +75,13 @@ class _Check:
         if (codebook := helpers.get("codes")) is not None and not hasattr(codebook, "codes"):
             value, helpers["codes"] = stage.frozen["codes"], None
             yield ("frozen", "codes"), f"{value} is no codebook but {_described(self.choices[value])}"
+        if stage.checkpoint_activations and not any(isinstance(part, Transformer) for part in model.modules()):
+            yield ("checkpoint_activations",), f"{_described(stage.model)} has no transformer blocks; remove it"
         sizes = [*_sizes(stage, model), *_codes(stage, helpers.get("codes"))]
         yield from sizes
         yield from self._init(stage, model)
         yield from _best(stage)
+        yield from self._deepspeed(name, stage)
         for stream in stage.streams:
             yield from self._stream(stage, stream, model, helpers, rehearsed=not sizes)
 
@@ -129,6 +134,13 @@ class _Check:
                 more = [f"... and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
                 lines = "\n    ".join([*wrong[:SHOWN], *more])
                 yield ("init", part), f"the weights of {value} do not fit:\n    {lines}"
+
+    def _deepspeed(self, name: str, stage: Stage) -> Iterator[Problem]:
+        """What the mapping sets beside the recipe, with the place of the recipe's own key, and what no stage can do."""
+        for found in conflicts(stage.deepspeed or {}):
+            ours = (found.ours or "").partition(".<name>")[0]
+            place = f" ({ours}: {self.recipe.origin(name, tuple(ours.split('.')))})" if ours else ""
+            yield ("deepspeed", *found.key.split(".")), found.text + place
 
     def _stream(
         self, stage: Stage, name: str, model: Any, helpers: dict[str, Any], rehearsed: bool

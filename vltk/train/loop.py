@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vltk import checkpoint, dist
 from vltk.errors import VltkError
@@ -19,7 +19,8 @@ from vltk.train.health import Health
 from vltk.train.optim import learning_rate, weight_decay
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import Recorder
-from vltk.train.setup import Setup, state_of
+from vltk.train.saving import Saver
+from vltk.train.setup import Setup, pieces_of
 from vltk.train.signals import Signals, Stopped
 from vltk.train.together import on_main
 from vltk.train.weights import keep_best, write_final
@@ -39,26 +40,31 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
     stage, engine = setup.stage, setup.engine
     recorder, metrics = Recorder(setup.seconds), JsonLines(setup.folder.path / "metrics.jsonl")
     health = Health(setup.name, setup.pretraining)
-    with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor:
+    saver = Saver(setup.folder.checkpoints, stage.checkpoint, setup.wanted, partial(_saved, setup))
+    with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor, saver:
         if setup.first:
             _evaluate(setup, evaluator, setup.first)
         for step, stream, batches in setup.loader:
             lr = learning_rate(stage.optimizer, step, stage.steps)
             inputs = [on_device(batch.tensors, engine.device) for batch in batches]
             record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
+            record.note(engine.scale.metrics())
             _check_losses(setup, record, step, stream)
             norm = engine.step(lr, stream, step, weight_decay(stage.optimizer, step, stage.steps))
-            _check_norm(setup, norm, step, stream)
-            record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
+            if not engine.scale.overflowed:
+                _check_norm(setup, norm, step, stream)
+                record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
+            saver.look()
             done = step + 1
-            recorder.add(done, stream, record, stage.streams[stream].batch_size, norm)
+            recorder.add(done, stream, record, stage.streams[stream].batch_size, norm, engine.scale.overflowed)
             stop = signals.asked()
             save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
             if save or done % stage.log_every == 0:
                 _log(setup, recorder, metrics, monitor, health, done, lr)
             if save:
-                _save(setup, recorder, done)
+                _save(setup, saver, recorder, done)
             if stop:
+                saver.finish()
                 raise Stopped(stop)
             _evaluate(setup, evaluator, done)
     write_final(setup)
@@ -93,15 +99,15 @@ def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
     keep_best(setup, rows, done)
 
 
-def _save(setup: Setup, recorder: Recorder, done: int) -> None:
-    state = state_of(setup)
+def _save(setup: Setup, saver: Saver, recorder: Recorder, done: int) -> None:
     facts = {"step": done, "seconds": recorder.seconds, "best": setup.best, "result": setup.pretraining.result}
-    on_main(lambda: _write(setup, done, state, facts))
+    facts["loss_scale"] = setup.engine.scale.facts()
+    saver.save(done, pieces_of(setup), facts)
 
 
-def _write(setup: Setup, done: int, state: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
+def _saved(setup: Setup, done: int) -> None:
+    """What follows a checkpoint that is whole, on the main process."""
     folder, keep = setup.folder, setup.stage.checkpoint.keep
-    checkpoint.save(folder.checkpoints, done, state, facts, keep, setup.wanted)
     best.tidy(folder.path, oldest=checkpoint.steps(folder.checkpoints)[:keep][-1])
     folder.note(step=done)
 

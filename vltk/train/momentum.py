@@ -5,15 +5,15 @@ They lie beside the engine, in fp32 and whole on every rank, and take no gradien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from vltk import dist
-from vltk.errors import VltkError
-from vltk.train.engines._state import differences, from_main, keep, tensor_from_main, weights
+from vltk.checkpoint import Piece, shared
+from vltk.train.engines._state import Source, differences, read_into, refuse, weights
 
 
 class Replica:
@@ -48,20 +48,20 @@ class Replica:
             torch._foreach_lerp_(own, theirs, 1 - momentum)
 
     def state(self) -> dict[str, Tensor]:
-        """Its tensors by name, on the CPU of the main process; other ranks get none."""
-        state: dict[str, Tensor] = {}
-        for name, tensor in self._tensors.items():
-            keep(state, name, tensor)
-        return state
+        """Its tensors by name, as they are: to be copied before the next step."""
+        return dict(self._tensors)
 
-    def load(self, state: Mapping[str, Tensor], what: str) -> None:
-        """The reverse of `state`; only what the main process passes is read. Raises VltkError where it does not fit."""
+    def pieces(self, kind: str) -> Iterator[Piece]:
+        """This rank's part of a checkpoint, which knows the replica as `kind`."""
+        tensors = [(kind, name, tensor) for name, tensor in self._tensors.items()]
+        return shared(tensors, dist.rank(), dist.world())
+
+    def load(self, source: Source, kind: str) -> None:
+        """The reverse of `pieces`, on every rank. Raises VltkError where what was saved does not fit."""
         wanted = {name: tensor.shape for name, tensor in self._tensors.items()}
-        problems = from_main(differences(what, dict(state), wanted) if dist.is_main() else None)
-        if problems:
-            raise VltkError("the checkpoint is not one of this run:\n" + "\n".join(f"  {line}" for line in problems))
+        refuse("run", differences(kind, source.shapes(kind), wanted))
         for name, tensor in self._tensors.items():
-            tensor.copy_(tensor_from_main(state.get(name), tensor.shape, tensor))
+            read_into(tensor, source, kind, name)
 
 
 def averaging(decay: float) -> Callable[[int], float]:

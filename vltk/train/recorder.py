@@ -26,6 +26,7 @@ class _Sums:
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
     codes: Tensor | None = None
     norm: float = 0.0
+    skipped: int = 0  # steps that changed nothing, as a gradient overflowed
 
 
 class Recorder:
@@ -41,12 +42,13 @@ class Recorder:
         """Training time, with that of earlier starts of this run."""
         return self.before + time.monotonic() - self.started
 
-    def add(self, step: int, stream: str, record: Record, samples: int, norm: float) -> None:
+    def add(self, step: int, stream: str, record: Record, samples: int, norm: float, skipped: bool = False) -> None:
         """Books the `step`-th step, counted from 1, of `samples` samples over all ranks."""
         sums = self.streams.setdefault(stream, _Sums())
         sums.steps.append(step)
         sums.samples += samples
-        sums.norm = norm
+        sums.norm = sums.norm if skipped else norm
+        sums.skipped += skipped
         for name, loss in record.losses.items():
             sums.losses[name] = sums.losses.get(name, torch.zeros_like(loss)) + loss
         for name, values in record.metrics.items():
@@ -90,7 +92,7 @@ def _row(step: int, stream: str, sums: _Sums) -> dict[str, Any]:
         "total": sum(means.values()),
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "grad_norm": sums.norm,
-    }
+    } | ({"skipped": sums.skipped} if sums.skipped else {})
 
 
 def _means(metrics: dict[str, list[Tensor]]) -> dict[str, float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from vltk import checkpoint, dist
+from vltk import dist
+from vltk.checkpoint import Piece, Saved
 from vltk.data.dataset import open_dataset
 from vltk.data.enlarged import warn_of_enlarged
 from vltk.data.loader import Loader
@@ -19,14 +21,17 @@ from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.log import JsonLines, say, warn
 from vltk.models.encoded import Encoded
+from vltk.models.layers import Transformer
 from vltk.models.passes import Plan
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Source, Trained, load
 from vltk.train import best, codes, collapse, optim
 from vltk.train.accumulate import set_noise
+from vltk.train.engines._state import weights
 from vltk.train.pretraining import Pretraining, on_device
+from vltk.train.saving import newest_good
 from vltk.train.start import note, start
-from vltk.train.together import on_main
+from vltk.train.together import on_all, on_main
 
 
 @dataclass
@@ -72,6 +77,8 @@ def build(
     on_main(lambda: note(found, folder.path))
     helpers = {helper: load(sources[source], helpers=False).model for helper, source in stage.frozen.items()}
     pretraining = _pretraining(model, stage, helpers)
+    if stage.checkpoint_activations:
+        recompute(pretraining)
     if "codes" in helpers:
         facts = folder.facts()
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
@@ -114,6 +121,13 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
     }
     frozen = helpers["codes"].codes if "codes" in helpers else None
     return Pretraining(model, objectives, frozen, stage.average)
+
+
+def recompute(module: nn.Module) -> None:
+    """Backward computes what lies inside the transformer blocks of `module` again."""
+    for part in module.modules():
+        if isinstance(part, Transformer):
+            part.recomputes = True
 
 
 def _streams(
@@ -211,17 +225,14 @@ def _resume(
     pretraining: Pretraining, engine: Any, stage: Stage, folder: RunFolder, mixture: Mixture
 ) -> tuple[int, dict[str, Any]]:
     """The step to go on from (0: the start) and what the checkpoint says."""
-    found = checkpoint.newest_good(folder.checkpoints)
+    found = newest_good(folder.checkpoints)
     first, facts = 0, dict[str, Any]()
     if found is None:
         pretraining.follow(engine)
     else:
         for damaged in found.damaged:
             warn(f"{damaged}; taking the older checkpoint of step {found.step}")
-        tensors, facts = checkpoint.load(found.path)
-        engine.load(tensors)
-        for kind, replica in pretraining.replicas.items():
-            replica.load(tensors.get(kind, {}), kind)
+        facts = _load(pretraining, engine, found.path)
         first = int(facts["step"])
         say(f"going on from step {first} ({found.path})")
     on_main(lambda: _forget(folder, stage, first, mixture))
@@ -239,15 +250,37 @@ def _forget(folder: RunFolder, stage: Stage, first: int, mixture: Mixture) -> No
     JsonLines(folder.path / "bad_samples.jsonl").keep(lambda row: row["step"] < mixture.count(row["stream"], first))
 
 
-def state_of(setup: Setup) -> dict[str, dict[str, torch.Tensor]]:
-    """All that a checkpoint holds, filled on rank 0 only; every rank must call it."""
-    replicas = {kind: replica.state() for kind, replica in setup.pretraining.replicas.items()}
-    state: dict[str, dict[str, torch.Tensor]] = setup.engine.state()
-    return state | replicas
+def _load(pretraining: Pretraining, engine: Any, path: Path) -> dict[str, Any]:
+    """Takes up what a checkpoint holds, every rank its part; returns its facts."""
+    saved: list[Saved] = []
+
+    def take() -> None:
+        saved.append(Saved(path))
+        engine.load(saved[0])
+        for kind, replica in pretraining.replicas.items():
+            replica.load(saved[0], kind)
+
+    on_all(take)
+    engine.scale.load(saved[0].facts.get("loss_scale", {}))
+    return saved[0].facts
+
+
+def pieces_of(setup: Setup) -> Iterator[Piece]:
+    """This rank's part of all that a checkpoint holds."""
+    yield from setup.engine.pieces()
+    for kind, replica in setup.pretraining.replicas.items():
+        yield from replica.pieces(kind)
 
 
 def model_weights(setup: Setup) -> dict[str, torch.Tensor]:
     """The full weights that end the run by name, fp32 on the CPU; filled on rank 0 only, but all ranks must call it."""
     replica = setup.pretraining.replicas.get(setup.pretraining.result)
-    weights = setup.engine.state()["weights"] if replica is None else replica.state()
-    return {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
+    held = {f"model.{name}" for name, _ in weights(setup.pretraining.model)}
+    blocks = setup.engine.whole(held) if replica is None else [replica.state()]
+    found = {name: _copy(tensor) for block in blocks for name, tensor in block.items() if dist.is_main()}
+    return {name.removeprefix("model."): t for name, t in found.items() if name.startswith("model.")}
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype, copy=True).contiguous()

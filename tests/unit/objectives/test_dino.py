@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests import tiny
+from tests.towers import Held, state_of
 from vltk.errors import RecipeError
 from vltk.models.layers import DropPath
 from vltk.parts import choose
@@ -65,10 +66,10 @@ def test_resumes_bit_for_bit() -> None:
     engine, losses = trained(unbroken, range(8))
     before, first = trained(stopped, range(4))
     after = engine_of(resumed)
-    state = before.state()
+    state = state_of(before)
     assert "objectives.all.dino.centre" in state["weights"]
-    after.load(state)
-    resumed.replicas["teacher"].load(stopped.replicas["teacher"].state(), "teacher")
+    after.load(Held(state))
+    resumed.replicas["teacher"].load(Held({"teacher": stopped.replicas["teacher"].state()}), "teacher")
     _, last = trained(resumed, range(4, 8), engine=after)
     assert first + last == losses
     teachers = [pretraining.replicas["teacher"].state() for pretraining in (unbroken, resumed)]
@@ -82,11 +83,11 @@ def test_the_last_layer_stays_as_it_is_at_first() -> None:
     name, before = "objectives.all.dino.head.last.weight", last.detach().clone()
     engine, _ = trained(pretraining, range(3))
     assert last.equal(before)
-    state = engine.state()
+    state = state_of(engine)
     assert name not in state["steps"] and name not in state["exp_avg"]
     assert state["steps"]["objectives.all.dino.head.mlp.0.weight"] == 3
     trained(pretraining, range(3, 5), engine=engine)
-    assert not last.equal(before) and engine.state()["steps"][name] == 2
+    assert not last.equal(before) and state_of(engine)["steps"][name] == 2
 
 
 def test_the_teacher_gets_no_gradient_and_runs_no_local_crops() -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tests import tiny
+from tests.towers import Held, state_of
 from vltk.errors import RecipeError
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
@@ -150,12 +151,12 @@ def test_resumes_bit_for_bit() -> None:
     unbroken, stopped, resumed = (engine(tiny.distilling(revive=1.0)) for _ in range(3))
     wanted = train(unbroken, 0, 6)
     found = train(stopped, 0, 2)
-    state = stopped.state()
+    state = state_of(stopped)
     assert state["weights"]["objectives.all.vqkd.started"].item() is True
-    resumed.load(state)
+    resumed.load(Held(state))
     found += train(resumed, 2, 6)
     assert found == wanted
-    first, second = unbroken.state(), resumed.state()
+    first, second = state_of(unbroken), state_of(resumed)
     assert all(torch.equal(tensor, second["weights"][name]) for name, tensor in first["weights"].items())
 
 

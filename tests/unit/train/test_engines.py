@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.towers import OPTIONS, STEPS, batch_of, changes, made, one_step, run, trained_by
+from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
 from vltk.errors import RecipeError, VltkError
 from vltk.train.engines.torch import Torch
 
@@ -21,10 +21,10 @@ def engine(precision: str = "fp32") -> Any:
 def test_idle_towers_stay_exactly_as_they_are(micro_batches: int) -> None:
     toy, found = made()
     trained = Torch(toy, found, OPTIONS, "fp32")
-    before = trained.state()
+    before = state_of(trained)
     for step in range(9):
         one_step(trained, step, batch_of(step), micro_batches)
-        after = trained.state()
+        after = state_of(trained)
         assert changes(before, after) == trained_by(found, step)
         before = after
 
@@ -39,26 +39,26 @@ def test_resumes_bit_for_bit() -> None:
     unbroken_losses = list(run(unbroken, 0, 20))
     losses = list(run(stopped, 0, 7))
     resumed = engine()
-    resumed.load(stopped.state())
+    resumed.load(Held(state_of(stopped)))
     losses += list(run(resumed, 7, 20))
     assert losses == unbroken_losses
-    assert not changes(unbroken.state(), resumed.state())
+    assert not changes(state_of(unbroken), state_of(resumed))
 
 
 def test_load_takes_back_what_came_after() -> None:
     """Loading into a trained engine leaves nothing of its own moments."""
     fresh, trained = engine(), engine()
-    first = fresh.state()
+    first = state_of(fresh)
     list(run(trained, 0, 5))
-    trained.load(first)
-    assert not changes(first, trained.state())
+    trained.load(Held(first))
+    assert not changes(first, state_of(trained))
     assert list(run(trained, 0, 5)) == list(run(fresh, 0, 5))
 
 
 def test_state_holds_all_weights_and_only_stepped_moments() -> None:
     trained = engine()
     list(run(trained, 0, 1))  # images alone
-    state = trained.state()
+    state = state_of(trained)
     toy, _ = made()
     assert set(state["weights"]) == {name for name, _ in toy.named_parameters()} | {"model.seen"}
     assert set(state["exp_avg"]) == set(state["steps"]) == set(state["exp_avg_sq"])
@@ -73,12 +73,12 @@ def test_nothing_changes_where_the_norm_is_not_finite(value: float) -> None:
     spoiled, plain = engine(), engine()
     list(run(spoiled, 0, 5))
     list(run(plain, 0, 5))
-    before = spoiled.state()
+    before = state_of(spoiled)
     bad = batch_of(5)
     bad["images"][3, 2] = value
     _, norm = one_step(spoiled, 5, bad)
     assert not math.isfinite(norm)
-    assert not changes(before, spoiled.state())
+    assert not changes(before, state_of(spoiled))
     assert list(run(spoiled, 5, 8)) == list(run(plain, 5, 8))
 
 
@@ -89,7 +89,7 @@ def test_an_absent_gradient_counts_as_zero() -> None:
     trained.backward(losses.sums["itm"], last=True)
     assert trained.module.model.logit_scale.grad is None
     trained.step(0.1, "pairs")
-    assert trained.state()["steps"]["model.logit_scale"] == 1
+    assert state_of(trained)["steps"]["model.logit_scale"] == 1
 
 
 def test_bf16_is_autocast_over_fp32_weights() -> None:
@@ -112,11 +112,11 @@ def test_gathered_leaves_the_module_as_it_is() -> None:
 
 
 def test_a_checkpoint_of_another_model_is_named_key_by_key() -> None:
-    state = engine().state()
+    state = state_of(engine())
     state["weights"]["model.cls"] = torch.zeros(9)
     state["weights"]["model.other"] = state["weights"].pop("model.text.bias")
     with pytest.raises(VltkError) as caught:
-        engine().load(state)
+        engine().load(Held(state))
     message = str(caught.value)
     assert "model.cls is (9,), the model has (6,)" in message
     assert "missing model.text.bias (6,)" in message and "unknown model.other (6,)" in message
@@ -125,10 +125,10 @@ def test_a_checkpoint_of_another_model_is_named_key_by_key() -> None:
 def test_a_checkpoint_without_its_moments_is_refused() -> None:
     trained = engine()
     list(run(trained, 0, 2))
-    state = trained.state()
+    state = state_of(trained)
     del state["exp_avg_sq"]["model.cls"]
     with pytest.raises(VltkError, match=r"exp_avg_sq: missing model\.cls"):
-        engine().load(state)
+        engine().load(Held(state))
 
 
 def test_deepspeed_refuses_keys_that_the_recipe_has_elsewhere() -> None:

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tests.harness import DEBUG, call, facts, losses, rows, weights
-from vltk import checkpoint
+from tests.harness import DEBUG, call, facts, losses, rows, saved, weights
+from tests.towers import Held
 from vltk.errors import VltkError
 from vltk.run import RunFolder, read_weights
 from vltk.train.momentum import Replica, averaging
@@ -62,12 +62,11 @@ def test_it_takes_no_gradient_and_shares_no_memory() -> None:
 
 def test_a_state_that_does_not_fit_is_refused() -> None:
     replica = Replica({"model": Counting()}, averaging(0.9))
-    state = replica.state()
-    state["model.layer.bias"] = torch.zeros(5)
+    state = replica.state() | {"model.layer.bias": torch.zeros(5)}
     with pytest.raises(VltkError, match=r"average: model\.layer\.bias is \(5,\), the model has \(2,\)"):
-        replica.load(state, "average")
+        replica.load(Held({"average": state}), "average")
     with pytest.raises(VltkError, match=r"average: missing model\.seen"):
-        replica.load({}, "average")
+        replica.load(Held({}), "average")
 
 
 def test_an_average_begins_quickly() -> None:
@@ -84,7 +83,7 @@ def test_a_run_ends_with_its_averaged_weights(home: Path) -> None:
     options = ["train", "clip-tiny", DEBUG, "steps=4", "average=0.3", "checkpoint.keep=9"]
     assert call(*options, "name=averaged") == 0
     folder = Path("runs/averaged/train")
-    steps = [checkpoint.load(folder / "checkpoints" / f"step-{step:08d}")[0] for step in (1, 2, 3, 4)]
+    steps = [saved(folder / "checkpoints" / f"step-{step:08d}") for step in (1, 2, 3, 4)]
     for step, (before, after) in enumerate(zip(steps, steps[1:], strict=False), start=1):
         momentum = min(0.3, (1 + step) / (10 + step))
         for name, old in before["average"].items():

@@ -1,12 +1,11 @@
-"""How DeepSpeed is configured and started: its keys that the recipe says elsewhere, its process group, its habits."""
+"""How DeepSpeed is started: its process group, and the habits that it is kept from."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -29,24 +28,7 @@ from deepspeed.runtime.zero import parameter_offload  # noqa: E402
 from deepspeed.runtime.zero import utils as zero_utils  # noqa: E402
 from deepspeed.runtime.zero.partition_parameters import Init  # noqa: E402
 
-__all__ = ["deepspeed", "deepspeed_utils", "join", "settings", "stage", "tamed"]
-
-# keys of DeepSpeed's configuration that follow from the recipe, and the recipe's key for each
-OWNED = {
-    "train_batch_size": "streams.<name>.batch_size",
-    "train_micro_batch_size_per_gpu": "micro_batch",
-    "gradient_accumulation_steps": "micro_batch",
-    "managed_gradient_accumulation": "micro_batch",
-    "gradient_clipping": "optimizer.clip",
-    "optimizer": "optimizer",
-    "scheduler": "optimizer.schedule",
-    "fp16": "precision",
-    "bf16": "precision",
-    "amp": "precision",
-    "torch_autocast.enabled": "precision",
-    "torch_autocast.dtype": "precision",
-    "zero_optimization.compute_grad_norm": "optimizer.clip",
-}
+__all__ = ["deepspeed", "deepspeed_utils", "join", "scale_outside", "tamed"]
 
 
 def _to_tensors(function: Callable[[Tensor], Tensor], value: Any, warning_msg_fn: Any = None) -> Any:
@@ -63,49 +45,6 @@ def _to_tensors(function: Callable[[Tensor], Tensor], value: Any, warning_msg_fn
 
 _to_tensors_only = zero_utils.apply_to_tensors_only
 zero_utils.apply_to_tensors_only = parameter_offload.apply_to_tensors_only = _to_tensors
-
-
-def stage(config: Mapping[str, Any]) -> int:
-    """The ZeRO stage that the recipe's `deepspeed` mapping asks for; raises RecipeError where there is none such."""
-    zero = config.get("zero_optimization", {})
-    if not isinstance(zero, Mapping):
-        raise RecipeError(f"deepspeed.zero_optimization: '{zero}' should be a mapping, as {{stage: 2}}")
-    if zero.get("stage", 0) not in (0, 1, 2, 3):
-        raise RecipeError(f"deepspeed.zero_optimization.stage: no stage '{zero['stage']}'; have: 0, 1, 2, 3")
-    return int(zero.get("stage", 0))
-
-
-def settings(config: Mapping[str, Any], clip: float | None, precision: str) -> dict[str, Any]:
-    """DeepSpeed's configuration: the recipe's `deepspeed` mapping as it stands, and what follows from other keys.
-
-    Raises RecipeError where the mapping sets what other keys of the recipe say.
-    """
-    problems = [
-        f"deepspeed.{key}: vltk sets it from the recipe's `{ours}`; remove it"
-        for key, ours in OWNED.items()
-        if _has(config, key)
-    ]
-    if problems:
-        raise RecipeError(problems)
-    given = deepcopy(dict(config))
-    autocast = {"lower_precision_safe_modules": [], **given.get("torch_autocast", {})}  # gradients reduced in fp32
-    return given | {
-        "train_micro_batch_size_per_gpu": 1,  # batches are made and losses divided outside
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": clip or 0.0,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "torch_autocast": autocast | {"enabled": precision == "bf16", "dtype": "bfloat16"},
-    }
-
-
-def _has(config: Any, key: str) -> bool:
-    """Whether a nested mapping holds the dotted `key`."""
-    for part in key.split("."):
-        if not isinstance(config, Mapping) or part not in config:
-            return False
-        config = config[part]
-    return True
 
 
 def join() -> None:
@@ -149,3 +88,12 @@ def tamed(module: nn.Module) -> Iterator[None]:
         raise RecipeError(problems) from error
     finally:
         logger.removeFilter(wanted)
+
+
+def scale_outside(engine: DeepSpeedEngine) -> None:
+    """Losses are scaled by vltk: with autocast DeepSpeed would clip by the norm of scaled gradients, and change the
+    scale behind each group of parameters."""
+    engine.torch_autocast_z0_gradscaler = None
+    if hasattr(engine.optimizer, "loss_scaler"):
+        engine.optimizer.torch_autocast_gradscaler = None
+        engine.optimizer.loss_scaler.update_scale = lambda overflow: None

@@ -1,9 +1,9 @@
-"""What engines share: gradients summed over ranks, and the state as full tensors that both engines read and write."""
+"""What engines share: gradients summed over ranks, and the state that a checkpoint of either engine holds by name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as torch_dist
@@ -13,20 +13,20 @@ from vltk import dist
 from vltk.errors import VltkError
 from vltk.train.optim import MOMENTS, Group
 
-State = dict[str, dict[str, Tensor]]  # "weights", "exp_avg", "exp_avg_sq", "steps" -> parameter name -> tensor
-
 BUCKET = 2**25  # numbers in one all-reduce or gather: 128 MiB of fp32
 
 
-def empty_state() -> State:
-    return {kind: {} for kind in ("weights", *MOMENTS, "steps")}
+class Source(Protocol):
+    """What engines and replicas load from: `checkpoint.Saved`, or what a test holds in memory."""
+
+    def shapes(self, kind: str) -> dict[str, torch.Size]: ...
+
+    def read(self, kind: str, name: str, start: int = 0, stop: int | None = None) -> Tensor: ...
 
 
-def keep(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
-    """A copy for the checkpoint, on the main process only: on the CPU, floating point as fp32."""
-    if dist.is_main():
-        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
-        tensors[name] = tensor.detach().to("cpu", dtype, copy=True).contiguous()
+def read_into(tensor: Tensor, source: Source, kind: str, name: str) -> None:
+    """Gives a whole tensor the numbers that were saved."""
+    tensor.data.copy_(source.read(kind, name).view(tensor.shape))
 
 
 def whole_shape(parameter: Tensor) -> torch.Size:
@@ -65,25 +65,24 @@ def agree(module: nn.Module) -> None:
         tensor.data.copy_(tensor_from_main(tensor.data, tensor.shape, tensor))
 
 
-def check(state: State, module: nn.Module, groups: Sequence[Group]) -> dict[str, float]:
-    """The step count of each optimised parameter, 0 where it was never stepped; the same on every rank.
+def check(source: Source, module: nn.Module, groups: Sequence[Group]) -> dict[str, float]:
+    """The step count of each optimised parameter, 0 where it was never stepped.
 
-    Raises VltkError, on every rank, where the state on the main process is not one of this module.
+    Raises VltkError where what was saved is not of this module.
     """
-    problems: list[str] = []
-    steps: dict[str, float] = {}
-    if dist.is_main():
-        want = {name: whole_shape(tensor) for name, tensor in weights(module)}
-        optimised = {name: want[name] for group in groups for name in group.parameters}
-        problems = differences("weights", state["weights"], want)
-        for moment in MOMENTS:
-            stepped = {name: shape for name, shape in optimised.items() if name in state["steps"]}
-            problems += differences(moment, state[moment], stepped)
-        steps = {name: float(state["steps"].get(name, 0)) for name in optimised}
-    problems, steps = from_main((problems, steps))
+    want = {name: whole_shape(tensor) for name, tensor in weights(module)}
+    optimised = {name: want[name] for group in groups for name in group.parameters}
+    counted = source.shapes("steps")
+    stepped = {name: shape for name, shape in optimised.items() if name in counted}
+    refuse("model", differences("weights", source.shapes("weights"), want))
+    refuse("model", [line for moment in MOMENTS for line in differences(moment, source.shapes(moment), stepped)])
+    return {name: float(source.read("steps", name)) if name in stepped else 0.0 for name in optimised}
+
+
+def refuse(what: str, problems: Sequence[str]) -> None:
+    """Raises VltkError where there are any."""
     if problems:
-        raise VltkError("the checkpoint is not one of this model:\n" + "\n".join(f"  {line}" for line in problems))
-    return steps
+        raise VltkError(f"the checkpoint is not one of this {what}:\n" + "\n".join(f"  {line}" for line in problems))
 
 
 def from_main(value: Any) -> Any:
@@ -136,11 +135,11 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def differences(kind: str, have: dict[str, Tensor], want: dict[str, torch.Size]) -> list[str]:
+def differences(kind: str, have: Mapping[str, torch.Size], want: Mapping[str, torch.Size]) -> list[str]:
     """What is missing, unknown, or of another shape."""
     lines = [f"{kind}: missing {name} {tuple(want[name])}" for name in want if name not in have]
-    lines += [f"{kind}: unknown {name} {tuple(tensor.shape)}" for name, tensor in have.items() if name not in want]
+    lines += [f"{kind}: unknown {name} {tuple(shape)}" for name, shape in have.items() if name not in want]
     for name in want.keys() & have.keys():
-        if have[name].shape != want[name]:
-            lines.append(f"{kind}: {name} is {tuple(have[name].shape)}, the model has {tuple(want[name])}")
+        if have[name] != want[name]:
+            lines.append(f"{kind}: {name} is {tuple(have[name])}, the model has {tuple(want[name])}")
     return lines

@@ -1,8 +1,9 @@
 """DeepSpeed, ZeRO stages 0 to 3, with the arithmetic of the torch engine.
 
-Three things DeepSpeed does otherwise are put right here: gradients are summed, not averaged; towers without part in a
-step are left alone (`TowerAdamW`); and at stage 3, where the gradient of an earlier step stays in the partition of a
-parameter that gets no new one, gradients are cleared after each step, so that neither norm nor update meets them.
+Three things that DeepSpeed does otherwise are put right here: gradients are summed, not averaged; towers without part
+in a step are left alone (`TowerAdamW`); and at stage 3, where the gradient of an earlier step stays in the partition of
+a parameter that gets no new one, gradients are cleared after each step, so that neither norm nor update meets them.
+Stage 3 also learns the order of modules, to fetch their weights ahead: here once for each stream (`_orders.py`).
 """
 
 from __future__ import annotations
@@ -10,43 +11,40 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vltk import dist
+from vltk.checkpoint import Piece, shared
 from vltk.errors import VltkError
 from vltk.recipe import Optimizer
-from vltk.train.engines._deepspeed import deepspeed, deepspeed_utils, join, settings, stage, tamed
-from vltk.train.engines._state import (
-    State,
-    blocks,
-    check,
-    empty_state,
-    keep,
-    tensor_from_main,
-    weights,
-    whole_shape,
-)
+from vltk.train.engines._deepspeed import deepspeed, deepspeed_utils, join, scale_outside, tamed
+from vltk.train.engines._mapping import settings, stage
+from vltk.train.engines._orders import Orders
+from vltk.train.engines._parts import Part, fragment, partition
+from vltk.train.engines._scale import LossScale, Precision
+from vltk.train.engines._state import Source, blocks, check, read_into, weights
 from vltk.train.optim import MOMENTS, Group, TowerAdamW, clip_
 
 
 class DeepSpeed:
-    """fp32 weights and moments, in parts as `config["zero_optimization"]["stage"]` says; bf16 is autocast."""
+    """fp32 weights and moments, in parts as `config["zero_optimization"]["stage"]` says; bf16 and fp16 are autocast."""
 
     def __init__(
         self,
         module: nn.Module,
         groups: Sequence[Group],
         options: Optimizer,
-        precision: Literal["fp32", "bf16"],
+        precision: Precision,
         config: Mapping[str, Any],
     ) -> None:
         self._stage = stage(config)
         self.device = dist.device()
         self.module = module.to(self.device)
         self._groups, self._clip = groups, options.clip
+        self.scale = LossScale(dynamic=precision == "fp16")
         configured = settings(config, options.clip if self._stage else None, precision)
         join()
         self._optimizer = TowerAdamW(groups, options)
@@ -54,64 +52,72 @@ class DeepSpeed:
             self._engine, *_ = deepspeed.initialize(
                 model=module, optimizer=self._optimizer, config=configured, dist_init_required=False
             )
+        scale_outside(self._engine)
+        self._orders = Orders(module, self._engine.optimizer.parameter_offload) if self._stage == 3 else None
         self._flats = self._partitions()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's forward."""
-        return self._engine(*args, **kwargs)
+    def __call__(self, stream: str, *args: Any, **kwargs: Any) -> Any:
+        """The module's forward for a batch of `stream`."""
+        if self._orders is not None:
+            self._orders.choose((stream, torch.is_grad_enabled(), *sorted(kwargs.items())))
+        return self._engine(stream, *args, **kwargs)
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradients of `loss`, which is divided by the counts of the whole step already."""
         self._engine.set_gradient_accumulation_boundary(last)
-        self._engine.backward(loss * dist.world())  # DeepSpeed averages over ranks
+        loss = loss * dist.world()  # DeepSpeed averages over ranks
+        if self._stage:
+            self._engine.optimizer.loss_scale = self.scale.value
+            self._engine.backward(loss)
+        else:
+            self._engine.backward(loss * self.scale.value)
 
     def step(self, lr: float, stream: str, number: int = 0, weight_decay: float | None = None) -> float:
         """One step of the towers that `stream` trains; returns the norm of their gradient before clipping.
 
         number: which step of the run it is; weight_decay: that of this step, where it is not the recipe's throughout.
-        Where that norm is not finite nothing changes. Gradients are cleared either way.
+        Where that norm is not finite nothing changes but the loss scale. Gradients are cleared either way.
         """
         self._optimizer.activate(stream, lr, number, weight_decay)
         active = [p for group in self._groups if group.takes_part(stream, number) for p in group.parameters.values()]
-        if self._stage == 0:
-            return self._step_whole(active)
-        self._engine.step()
-        if self._stage == 3:
-            _forget_gradients(active)
-        return float(self._engine.get_global_grad_norm())
+        norm = self._step_parts(active) if self._stage else self._step_whole(active)
+        self.scale.update(math.isfinite(norm))
+        return norm
 
-    def state(self) -> State:
-        """Weights, moments and step counts by parameter name, on the main process; other ranks get it empty."""
-        state = empty_state()
-        for name, tensor in weights(self.module):
-            with self._whole([tensor]):
-                keep(state["weights"], name, tensor)
-        for group in self._groups:
-            steps = self._optimizer.state[self._flats[group.name][0]]["step"]
-            if steps == 0:
-                continue
-            for name, parameter in group.parameters.items():
-                keep(state["steps"], name, steps)
-                for moment in MOMENTS:
-                    keep(state[moment], name, self._moment(parameter, moment))
-        return state
+    def pieces(self) -> Iterator[Piece]:
+        """This rank's part of a checkpoint: what it alone holds, and its share of what all ranks hold."""
+        held = self._held()
+        stepped = {name: count for group in self._groups if (count := self._count(group)) for name in group.parameters}
+        alike = [("weights", name, tensor) for name, tensor in weights(self.module) if name not in held]
+        alike += [("steps", name, count) for name, count in stepped.items()]
+        for name, parameter in self._optimised():
+            if name in stepped and name not in held:
+                alike += [(moment, name, self._optimizer.state[parameter][moment]) for moment in MOMENTS]
+        yield from shared(alike, dist.rank(), dist.world())
+        for name, part in held.items():
+            yield from part.pieces(name, name in stepped)
 
-    def load(self, state: State) -> None:
-        """The reverse of `state`, of either engine; only what the main process passes is read."""
-        state = empty_state() | state
-        counts = self._counts(check(state, self.module, self._groups))
-        self._set_weights(state["weights"])
+    def load(self, source: Source) -> None:
+        """The reverse of `pieces`, of either engine and any number of ranks; every rank reads for itself."""
+        counts = self._counts(check(source, self.module, self._groups))
+        self._load_weights(source)
+        held = self._held()
         for group in self._groups:
             for flat in self._flats[group.name]:
                 self._optimizer.state[flat]["step"].fill_(counts[group.name])
-            for name, parameter in group.parameters.items():
                 for moment in MOMENTS:
-                    self._set_moment(parameter, moment, state[moment].get(name) if counts[group.name] else None)
+                    self._optimizer.state[flat][moment].zero_()
+            for name, parameter in group.parameters.items() if counts[group.name] else ():
+                for moment in MOMENTS:
+                    if name in held:
+                        held[name].take(source, moment, name)
+                    else:
+                        read_into(self._optimizer.state[parameter][moment], source, moment, name)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Inside, the module holds its full weights on each rank and may be called on any of them, without gradient."""
-        if self._stage < 3:
+        if self._orders is None:
             yield
             return
         offload = self._engine.optimizer.parameter_offload
@@ -122,6 +128,7 @@ class DeepSpeed:
             try:
                 yield
             finally:
+                self._orders.forget()  # the modules' hooks are made anew
                 offload.setup_zero_stage3_hooks()
 
     def whole(self, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
@@ -132,12 +139,20 @@ class DeepSpeed:
 
     def _step_whole(self, active: list[nn.Parameter]) -> float:
         """Stage 0: DeepSpeed would clip by the norm, but neither return it nor look whether it is finite."""
+        self.scale.undo(active)
         norm = clip_(active, self._clip)
         if math.isfinite(norm):
             self._engine.step()
         else:
             self._engine.zero_grad()
         return norm
+
+    def _step_parts(self, active: list[nn.Parameter]) -> float:
+        """Stages 1 to 3: DeepSpeed divides by the scale where it clips, and leaves a norm out that is not finite."""
+        self._engine.step()
+        if self._stage == 3:
+            _forget_gradients(active)
+        return float(self._engine.get_global_grad_norm())
 
     def _partitions(self) -> dict[str, list[Tensor]]:
         """By group: the tensors that the optimizer steps, each with its AdamW state made and known to DeepSpeed."""
@@ -167,48 +182,38 @@ class DeepSpeed:
             counts[group.name] = found.pop()
         return counts
 
-    def _moment(self, parameter: nn.Parameter, moment: str) -> Tensor:
-        """The whole moment of a parameter; every rank takes part."""
-        if self._stage == 0:
-            return self._optimizer.state[parameter][moment]
-        return deepspeed_utils.safe_get_full_optimizer_state(parameter, moment)
-
-    def _set_moment(self, parameter: nn.Parameter, moment: str, value: Tensor | None) -> None:
-        """Each rank takes its part of the moment; None on the main process stands for zeros."""
-        shape = whole_shape(parameter)
-        if value is None and dist.is_main():
-            value = torch.zeros(shape)
-        whole = tensor_from_main(value, shape, parameter)
-        if self._stage == 0:
-            self._optimizer.state[parameter][moment].copy_(whole)
-        elif self._stage < 3:
-            deepspeed_utils.safe_set_full_optimizer_state(parameter, whole, moment)
-        else:
-            deepspeed_utils.safe_set_local_optimizer_state(parameter, _part(parameter, whole), moment)
-
-    def _set_weights(self, values: Mapping[str, Tensor]) -> None:
-        """Each rank takes its part of the weights, and the whole buffers."""
+    def _held(self) -> dict[str, Part]:
+        """By name, what this rank alone holds of the parameters that are cut into parts."""
         if self._stage == 3:
-            self._engine.optimizer.parameter_offload.partition_all_parameters()
+            state, zero = self._optimizer.state, self._engine.optimizer
+            return {name: partition(p, zero, state, dist.rank()) for name, p in self.module.named_parameters()}
+        return {name: fragment(p) for name, p in self._optimised()} if self._stage else {}
+
+    def _load_weights(self, source: Source) -> None:
+        """Each rank takes its part of the weights at stage 3, else all of them, and the whole buffers."""
+        zero = self._engine.optimizer
+        if self._stage == 3:
+            zero.parameter_offload.partition_all_parameters()
+        held = self._held() if self._stage == 3 else {}
         for name, tensor in weights(self.module):
-            whole = tensor_from_main(values.get(name), whole_shape(tensor), tensor)
-            if hasattr(tensor, "ds_tensor"):
-                tensor.ds_tensor.data.copy_(_part(tensor, whole))
+            if name in held:
+                held[name].take(source, "weights", name)
             else:
-                tensor.data.copy_(whole)
+                read_into(tensor, source, "weights", name)
         if self._stage:
-            self._engine.optimizer.refresh_fp32_params()
+            zero.refresh_fp32_params()
+
+    def _optimised(self) -> list[tuple[str, nn.Parameter]]:
+        return [item for group in self._groups for item in group.parameters.items()]
+
+    def _count(self, group: Group) -> Tensor:
+        """How often a group was stepped."""
+        count: Tensor = self._optimizer.state[self._flats[group.name][0]]["step"]
+        return count
 
     def _whole(self, tensors: list[Any]) -> AbstractContextManager[Any]:
         """Inside, parameters have their full values, to be read."""
         return deepspeed.zero.GatheredParameters(tensors) if self._stage == 3 else nullcontext()
-
-
-def _part(parameter: Any, whole: Tensor) -> Tensor:
-    """This rank's share of a parameter at stage 3: equal parts, the last ones padded."""
-    size = parameter.ds_tensor.numel()
-    padded = nn.functional.pad(whole.flatten(), (0, size * dist.world() - whole.numel()))
-    return padded.narrow(0, size * dist.rank(), size)
 
 
 def _forget_gradients(parameters: Sequence[Any]) -> None:

@@ -1,0 +1,111 @@
+"""What ZeRO costs and saves: steps of alternating against constant streams, 2 processes against 1, memory a rank.
+
+    python -m benchmarks.zero [--rounds 7] [--width 384] [--depth 6] [--json]
+
+Processes have one thread each and are joined by gloo. `benchmarks/README.md` says what is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident, tensors
+from vltk import dist
+
+IMAGE, BATCH, WARM = 112, 16, 3
+BUCKET = 1_000_000  # numbers; DeepSpeed sets 2 GB aside by default
+NAMES = {None: "torch", 0: "ZeRO-0", 1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--depth", type=int, default=6)
+    parser.add_argument("--processes", default="1,2")
+    parser.add_argument("--stages", default="torch,0,1,2,3")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
+    options = parser.parse_args()
+    if not options.json:
+        heads = "engine, processes, constant s, alternating s, ratio, samples/s, x 1 process, "
+        heads += "resident MiB, tensors MiB, predicted MiB"
+        print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|")
+    for name in options.stages.split(","):
+        stage = None if name == "torch" else int(name)
+        alone = 0.0
+        for world in map(int, options.processes.split(",")):
+            every = in_processes(world, measure, stage, options.rounds, options.width, options.depth)
+            row = summed(stage, world, every)
+            alone = alone or row["samples"]
+            show(options.json, row | {"speedup": row["samples"] / alone})
+
+
+def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str, Any]:
+    """Seconds of a step of each stream, several in a row and in turns; memory behind them all."""
+    load_engine(stage)
+    before = resident()
+    built = made(width, depth, IMAGE)
+    engine = engine_of(stage, "fp32", built, reduce_bucket_size=BUCKET, stage3_param_persistence_threshold=0)
+    steps = 2 * len(STREAMS) * (rounds + WARM) + 1
+    drawn = batch(BATCH, 0, IMAGE)
+    clock: dict[str, dict[str, list[float]]] = {
+        way: {stream: [] for stream in STREAMS} for way in ("constant", "turns")
+    }
+
+    def timed(way: str, stream: str, number: int) -> None:
+        start = time.perf_counter()
+        one_step(engine, built[0], stream, drawn, number, steps)
+        if len(clock[way][stream]) < rounds + WARM:
+            clock[way][stream].append(time.perf_counter() - start)
+
+    number = 0
+    for stream in STREAMS:
+        for _ in range(rounds + WARM):
+            timed("constant", stream, number)
+            number += 1
+    for _ in range(rounds + WARM):
+        for stream in STREAMS:
+            timed("turns", stream, number)
+            number += 1
+    held: list[float] = []
+    one_step(engine, built[0], "pairs", drawn, number, steps, between=lambda: held.append(tensors()))
+    size = sum(parameter.ds_numel if stage == 3 else parameter.numel() for parameter in built[0].parameters())
+    medians = {
+        way: statistics.mean(statistics.median(times[WARM:]) for times in of.values()) for way, of in clock.items()
+    }
+    return medians | {"resident": resident() - before, "tensors": held[0], "predicted": size / 2**20 * bytes_of(stage)}
+
+
+def bytes_of(stage: int | None) -> float:
+    """A parameter's fp32 weight, gradient and two moments on one rank; stages 1 and 2 step a copy of their part."""
+    part = 1 / dist.world()
+    return {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 16 * part}[stage]
+
+
+def summed(stage: int | None, world: int, every: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row: the slowest rank's times, the largest memory."""
+    constant, turns = (max(rank[way] for rank in every) for way in ("constant", "turns"))
+    return {
+        "engine": NAMES[stage], "processes": world, "constant": constant, "turns": turns, "ratio": turns / constant,
+        "samples": BATCH / turns, "resident": max(rank["resident"] for rank in every),
+        "tensors": max(rank["tensors"] for rank in every), "predicted": every[0]["predicted"],
+    }  # fmt: skip
+
+
+def show(as_json: bool, row: dict[str, Any]) -> None:
+    if as_json:
+        print(json.dumps(row), flush=True)
+        return
+    cells = [row["engine"], str(row["processes"])]
+    cells += [f"{row[name]:.3f}" for name in ("constant", "turns")]
+    cells += [f"{row['ratio']:.2f}", f"{row['samples']:.1f}", f"{row['speedup']:.2f}"]
+    cells += [f"{row[name]:.0f}" for name in ("resident", "tensors", "predicted")]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
