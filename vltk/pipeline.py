@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vltk import __version__, dist
+from vltk import __version__, dist, launch, pulse
 from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import evaluator
 from vltk.identity import changes, digest, identity
+from vltk.launch import last_words
+from vltk.launch.elastic import misfits
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage, plain
 from vltk.run import FACTS_FILE, RUNS, RunFolder, Source, checkpoint_at, helper_spec, load
 from vltk.strict import suggest
 from vltk.train import codes
+from vltk.train.alike import alike
 from vltk.train.check import check_stages
 from vltk.train.loop import train as train_stage
 from vltk.train.rehearsal import views_of
@@ -42,18 +45,31 @@ def train(recipe: Recipe, redo: bool = False) -> None:
     """
     require_data(recipe)
     _require_runs(recipe)
-    mistake = None if is_quiet() else _mistake(recipe)
-    dist.start()
-    try:
+    mistake = None if is_quiet() else _mistake(recipe) or misfits(recipe, launch.world())
+    with _joined():
         on_main(partial(_refuse, mistake))
+        alike(recipe, {name: data_digests(stage) for name, stage in recipe.stages.items()} if dist.world() > 1 else {})
         for order, (name, stage) in enumerate(recipe.stages.items()):
             folder = RunFolder(RUNS / recipe.name / name)
             with ExitStack() as held:
                 on_main(partial(held.enter_context, folder.locked()))
                 _run_stage(recipe, name, stage, folder, order, redo)
         on_main(partial(_report, recipe.name))
-    finally:
-        dist.stop()
+
+
+@contextmanager
+def _joined() -> Iterator[None]:
+    """Inside, the ranks form one group. A rank that fails alone leaves it at once: the others do not wait for it."""
+    dist.start()
+    pulse.start(last_words.cut)
+    try:
+        yield
+    except BaseException:
+        if dist.world() == 1:
+            dist.stop()
+        raise
+    pulse.stop()
+    dist.stop()
 
 
 def make_codes(recipe: Recipe, names: Collection[str]) -> None:
@@ -63,13 +79,10 @@ def make_codes(recipe: Recipe, names: Collection[str]) -> None:
     """
     have = [name for name, stage in recipe.stages.items() if "codes" in stage.frozen]
     mistake = None if is_quiet() else _without_codes(recipe, names, have) or _mistake(recipe)
-    dist.start()
-    try:
+    with _joined():
         on_main(partial(_refuse, mistake))
         for name in names or have:
             _make_codes(recipe, name, recipe.stages[name])
-    finally:
-        dist.stop()
 
 
 def _without_codes(recipe: Recipe, names: Collection[str], have: Collection[str]) -> VltkError | None:
@@ -115,6 +128,8 @@ def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
     on_main(lambda: _open(recipe, folder, stage, facts, order, sources))
+    if dist.world() > 1:
+        last_words.keep_log(folder.path / "ranks" / f"{dist.rank()}.log")
     tasks = stage.evaluate.tasks
     try:
         score = evaluator(tasks, path=folder.path / "results.jsonl") if tasks else None
