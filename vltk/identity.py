@@ -14,7 +14,7 @@ from vltk.recipe import Stage
 
 # How fast, how often written, on how many devices: these leave the result alone (up to rounding). So does evaluation,
 # unless it decides which weights are kept.
-WITHOUT_EFFECT = ("checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate")
+WITHOUT_EFFECT = ("checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate", "faults")
 
 
 def identity(stage: Stage, data: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:

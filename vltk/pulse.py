@@ -132,7 +132,9 @@ class Pulse:
         silent = [rank for rank, (_, when) in self._seen.items() if now - when > LOST]
         if silent:
             others = f", nor of {len(silent) - 1} others" if len(silent) > 1 else ""
-            self._publish(self._lost(silent[0], f"was not heard of for {LOST:.0f} seconds{others}: dead, frozen or cut off"))
+            self._publish(
+                self._lost(silent[0], f"was not heard of for {LOST:.0f} seconds{others}: dead, frozen or cut off")
+            )
         elif self._rank == 0 and (self._is_late() or any(beat["late"] for beat in beats.values())):
             self._publish(self._hung(beats))
 

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
     "convert": EVERYTHING,
     "doctor": LEAVES | {"data", "run"},
-    "launch": {"errors", "dist", "pulse", "recipe"},
+    "launch": {"errors", "dist", "log", "pulse", "recipe"},
     "needs": LEAVES | {"recipe", "data"},
     "pipeline": EVERYTHING,
     "report": EVERYTHING,

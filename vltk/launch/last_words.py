@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from vltk import dist, pulse
+from vltk import dist, log, pulse
 from vltk.errors import VltkError
 from vltk.launch.failure import CUT, FOLDER, Failure, Kind, write
 from vltk.launch.ranks import STACKS
@@ -38,12 +38,13 @@ def keep_log(path: Path) -> None:
             _terminal = os.dup(2)
         for number in (1, 2):
             os.dup2(_log.fileno(), number)
+        log.speak_into_log()
     if before is not None:
         before.close()
 
 
 def fail(error: BaseException, message: str | None) -> int:
-    """The exit code of this rank, once all who need it know why it ends. message: of a mistake that the user can mend."""
+    """The exit code of this rank, once all who need it know why it ends. message: of a mistake that a user can mend."""
     kind = _kind(error, message)
     text = message if message is not None else "".join(traceback.format_exception(error)).rstrip()
     own = pulse.own()

@@ -130,10 +130,9 @@ class There:
     def _why(self) -> str:
         said = "".join(f"\n  {line}" for line in self._noise[-4:])
         if self._hello is None:
-            return (
-                f"cannot start anything there{said}\n  this should print ok: "
-                f"{shlex.join(_command(self.host.name)[:-1])} {shlex.quote(f'cd {os.getcwd()} && {sys.executable} -c 1 && echo ok')}"
-            )
+            trial = shlex.quote(f"cd {os.getcwd()} && {sys.executable} -c 1 && echo ok")
+            reach = shlex.join(_command(self.host.name)[:-1])
+            return f"cannot start anything there{said}\n  this should print ok: {reach} {trial}"
         return f"the connection to it broke{said}"
 
     def _beat(self) -> None:

@@ -43,9 +43,7 @@ class Ranks:
         self._ended: set[int] = set()
         self._processes = [self._start(number, arguments, environment) for number in range(share.count)]
 
-    def _start(
-        self, number: int, arguments: Sequence[str], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, number: int, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         share, rank = self.share, self.share.first + number
         threads = str(max((os.cpu_count() or 1) // share.count, 1))
         told = {

@@ -167,8 +167,6 @@ class Spread:
                 one.signal(number)
 
 
-def spread(
-    hosts: Sequence[Host], arguments: Sequence[str], restarts: int = 0, elastic: Elastic | None = None
-) -> int:
+def spread(hosts: Sequence[Host], arguments: Sequence[str], restarts: int = 0, elastic: Elastic | None = None) -> int:
     """Runs `vltk ARGUMENTS` on every slot of the hosts as one group; the exit code of the first rank that failed."""
     return Spread(hosts, arguments, restarts, elastic).run()

@@ -22,8 +22,9 @@ from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Source, Trained, load
-from vltk.train import best, codes, collapse, optim
+from vltk.train import best, codes, collapse, faults, optim
 from vltk.train.accumulate import set_noise
+from vltk.train.faults import Watch
 from vltk.train.pretraining import Pretraining, on_device
 from vltk.train.start import note, start
 from vltk.train.together import on_main
@@ -39,6 +40,7 @@ class Setup:
     pretraining: Pretraining
     engine: Any
     loader: Loader
+    watch: Watch
     tokenizer: Tokenizer | None
     helpers: dict[str, nn.Module]
     first: int = 0
@@ -71,9 +73,6 @@ def build(
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
-    streams = _streams(stage, pretraining, tokenizer, folder)
-    for stream in streams.values():
-        warn_of_enlarged(stream)
     groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer), pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
@@ -83,7 +82,12 @@ def build(
     _look_at_codes(stage, pretraining, tokenizer, helpers)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
-    loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
+    watch = Watch(name, stage.faults, folder.path, folder.checkpoints)
+    watch.recall(facts)
+    on_main(lambda: faults.forget(folder.path, first, watch.attempt))
+    loader = _loader(stage, pretraining, tokenizer, folder, mixture, first, watch.attempt)
+    for stream in loader.streams.values():
+        warn_of_enlarged(stream)
     return Setup(
         name=name,
         stage=stage,
@@ -91,6 +95,7 @@ def build(
         pretraining=pretraining,
         engine=engine,
         loader=loader,
+        watch=watch,
         tokenizer=tokenizer,
         helpers=helpers,
         first=first,
@@ -98,6 +103,31 @@ def build(
         best=facts.get("best", {}),
         wanted=wanted,
     )
+
+
+def go_back(setup: Setup) -> None:
+    """To the newest good checkpoint, and on from there with other draws than before."""
+    stage, watch, mixture = setup.stage, setup.watch, setup.loader.mixture
+    attempt = watch.attempt + 1
+    setup.first, facts = _resume(setup.pretraining, setup.engine, stage, setup.folder, mixture)
+    watch.roll_back(facts, attempt)
+    setup.seconds, setup.best = facts.get("seconds", 0.0), facts.get("best", {})
+    for stream in setup.loader.streams.values():
+        stream.close()
+    setup.loader = _loader(stage, setup.pretraining, setup.tokenizer, setup.folder, mixture, setup.first, attempt)
+
+
+def _loader(
+    stage: Stage,
+    pretraining: Pretraining,
+    tokenizer: Tokenizer | None,
+    folder: RunFolder,
+    mixture: Mixture,
+    first: int,
+    attempt: int,
+) -> Loader:
+    streams = _streams(stage, pretraining, tokenizer, folder, attempt)
+    return Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
 
 
 def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> Pretraining:
@@ -111,10 +141,11 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
 
 
 def _streams(
-    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, folder: RunFolder
+    stage: Stage, pretraining: Pretraining, tokenizer: Tokenizer | None, folder: RunFolder, attempt: int
 ) -> dict[str, DataStream]:
     """This rank's part of each stream; what cannot be decoded is listed in bad_samples.jsonl."""
     where = {
+        "attempt": attempt,
         "micro_batch": stage.micro_batch,
         "rank": dist.rank(),
         "world": dist.world(),
