@@ -2,8 +2,8 @@
 
 A thread of each rank writes a beat into the store of the process group every second. Rank 0 looks at the beats of all,
 the others at that of rank 0, where the store lives, and at the verdict: the first rank that finds something writes it
-there, and all ranks end with it, each once its stack is in its log. Collectives need no time limit of their own, so that
-one rank may work alone for as long as it lives (`patient`), as the first does when it evaluates.
+there, and all ranks end with it, each once its stack is in its log. Collectives need no time limit of their own, so
+that one rank may work alone for as long as it lives (`patient`), as the first does when it evaluates.
 """
 
 from __future__ import annotations

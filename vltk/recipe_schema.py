@@ -118,7 +118,7 @@ class Loader(Strict):
 
 
 class Faults(Strict):
-    """What a run puts up with. By default nothing: in a short run a loss that is no number is a mistake of the recipe."""
+    """What a run puts up with. By default nothing: in a short run a loss that is no number is the recipe's mistake."""
 
     skip: NonNegativeInt = 0  # steps in any 1000 that are left out as a loss or gradient is no number
     rollbacks: NonNegativeInt = 0  # then so often back to the last good checkpoint, on with other draws

@@ -77,8 +77,8 @@ class ImageTextContrastive(nn.Module):
             return None
         return (
             f"has learned nothing: its loss is {losses['itc'] / self.weight:.4f}, ln of the {math.exp(chance):.0f} "
-            "pairs that are compared, as all embeddings are the same; see that texts are read with the right vocabulary, and "
-            "lower optimizer.lr"
+            "pairs that are compared, as all embeddings are the same; see that texts are read with the right "
+            "vocabulary, and lower optimizer.lr"
         )
 
     def _columns(self, own: Tensor) -> tuple[Tensor, int]:

@@ -54,6 +54,6 @@ class ImageTextMatching(nn.Module):
             return None
         return (
             f"has learned nothing: its loss is {losses['itm'] / self.weight:.4f}, that of a head that knows no more "
-            f"than the share of matches, {matched:.0%} ({prior:.4f}); see that the fused encoder gets a gradient, and that "
-            "texts are read with the right vocabulary"
+            f"than the share of matches, {matched:.0%} ({prior:.4f}); see that the fused encoder gets a gradient, "
+            "and that texts are read with the right vocabulary"
         )

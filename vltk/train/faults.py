@@ -92,8 +92,10 @@ class Watch:
         self.skipped = [*(before for before in self.skipped if before > step - WINDOW), step]
         if len(self.skipped) > self.options.skip:
             self._give_up(step, stream, what)
-        warn(f"{self.name}, step {step}, stream {stream}: {what} not a finite number; the step is left out "
-             f"({len(self.skipped)} of at most {self.options.skip} in {WINDOW})")  # fmt: skip
+        warn(
+            f"{self.name}, step {step}, stream {stream}: {what} not a finite number; the step is left out "
+            f"({len(self.skipped)} of at most {self.options.skip} in {WINDOW})"
+        )
         return False
 
     def roll_back(self, facts: dict[str, Any], attempt: int) -> None:
@@ -106,8 +108,10 @@ class Watch:
         if self.options.spike is not None and usual.is_spike(loss, self.options.spike):
             row = {"step": step, "stream": stream, "kind": "spike", "loss": loss, "usual": usual.mean}
             self._note(row, keys)
-            warn(f"{self.name}, step {step}, stream {stream}: the loss is {loss:.4f}, usually {usual.mean:.4f}; "
-                 f"the samples are listed in {self.folder / FILE}")  # fmt: skip
+            warn(
+                f"{self.name}, step {step}, stream {stream}: the loss is {loss:.4f}, usually {usual.mean:.4f}; "
+                f"the samples are listed in {self.folder / FILE}"
+            )
         usual.add(loss)
 
     def _note(self, row: dict[str, Any], keys: Sequence[str]) -> None:
@@ -117,8 +121,10 @@ class Watch:
     def _give_up(self, step: int, stream: str, what: str) -> None:
         newest = checkpoint.newest_good(self.checkpoints)
         if newest is not None and self.attempt < self.options.rollbacks:
-            warn(f"{self.name}, step {step}, stream {stream}: {what} not a finite number; back to the checkpoint of step "
-                 f"{newest.step} and on with other draws ({self.attempt + 1} of at most {self.options.rollbacks})")  # fmt: skip
+            warn(
+                f"{self.name}, step {step}, stream {stream}: {what} not a finite number; back to the checkpoint of "
+                f"step {newest.step}, on with other draws ({self.attempt + 1} of at most {self.options.rollbacks})"
+            )
             raise RollBack
         kept = f"the checkpoint of step {newest.step} is kept" if newest else "no checkpoint was written yet"
         raise VltkError(
