@@ -47,7 +47,7 @@ def main() -> None:
         _leave(done.code if isinstance(done.code, int) else int(done.code is not None))
     except Exception as error:
         message = _message(error)
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if launch.is_rank():
             from vltk.launch import last_words
 
             _leave(last_words.fail(error, message))
@@ -67,7 +67,7 @@ def _message(error: Exception) -> str | None:
 
 def _leave(code: int) -> NoReturn:
     """Ends the process; one of several at once, as the threads that gloo leaves behind abort some exits."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launch.is_rank():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

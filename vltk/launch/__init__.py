@@ -55,7 +55,7 @@ def adopt() -> None:
 def die_with_launcher() -> None:
     """A rank that one of our launchers has started ends when that process does, however it ends."""
     launcher = int(os.environ.get("VLTK_LAUNCHER", "0"))
-    if launcher and world() > 1:
+    if launcher and is_rank():
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -94,16 +94,18 @@ def places(asked: int | None, hostfile: Path | None = None, restarts: int = 0) -
     """The machines that this command should start its ranks on; none where it is to do the work itself."""
     from vltk.launch.hostfile import Host, hosts
 
-    if hostfile is None:
-        count = processes(asked)
-        return [Host("localhost", count)] if count > 1 or (restarts and not is_rank()) else []
-    if asked is not None:
-        raise VltkError("--gpus does not go with --hostfile, where slots= says how many processes each host gets")
-    return [] if is_rank() else hosts(hostfile)
+    if is_rank():
+        return []
+    if hostfile is not None:
+        if asked is not None:
+            raise VltkError("--gpus does not go with --hostfile, where slots= says how many processes each host gets")
+        return hosts(hostfile)
+    count = processes(asked)
+    return [Host("localhost", count)] if count > 1 or restarts else []
 
 
 def is_rank() -> bool:
-    """Whether a launcher has started this process as one of several."""
+    """Whether a launcher has started this process, mostly as one of several."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
