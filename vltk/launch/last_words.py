@@ -50,6 +50,9 @@ def fail(error: BaseException, message: str | None) -> int:
     own = pulse.own()
     if kind == "echo" and own is not None and (verdict := own.verdict(PATIENCE)) is not None:
         return _echoed(verdict, text)
+    if kind == "echo" and message is None:
+        _write_down(text)
+        text = f"lost the connection to another rank, whose own log or launcher says why ({str(error)[:200]})"
     code = int(getattr(error, "exit_code", 1 if kind == "mistake" else CUT if kind == "echo" else CRASH))
     if own is not None and kind in ("mistake", "crash"):
         own.fail(text.splitlines()[-1] if kind == "crash" else text, code)
@@ -61,9 +64,8 @@ def cut(verdict: Verdict) -> NoReturn:
     """Called by the pulse: another rank failed, or is lost, and this one waits for it in vain."""
     if verdict.failed:
         os._exit(_echoed(verdict, f"ended, as rank {verdict.rank} on {verdict.host} failed"))
+    _write_down(f"rank {verdict.rank} on {verdict.host}: {verdict.text}")
     if _log is not None:
-        _log.write(f"rank {verdict.rank} on {verdict.host}: {verdict.text}\n")
-        _log.flush()
         faulthandler.dump_traceback(_log, all_threads=True)
     time.sleep(2 * pulse.BEAT)  # the others hear of it through the store of rank 0
     _end(Failure(verdict.rank, verdict.host, "lost", verdict.text, verdict.code, time.time()), shown=dist.is_main())
@@ -77,13 +79,17 @@ def _echoed(verdict: Verdict, text: str) -> int:
 
 def _end(failure: Failure, shown: bool) -> None:
     """Leaves word; where no launcher of ours shows it, it is shown here."""
-    if _log is not None:
-        _log.write(f"{failure.who()}: {failure.text}\n")
-        _log.flush()
+    _write_down(f"{failure.who()}: {failure.text}")
     if FOLDER in os.environ:
         write(failure, dist.rank())
     elif shown:
         os.write(_terminal, f"{failure.told()}\n".encode())
+
+
+def _write_down(text: str) -> None:
+    if _log is not None:
+        _log.write(f"{text}\n")
+        _log.flush()
 
 
 def _kind(error: BaseException, message: str | None) -> Kind:
