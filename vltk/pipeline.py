@@ -45,7 +45,7 @@ def train(recipe: Recipe, redo: bool = False) -> None:
     """
     require_data(recipe)
     _require_runs(recipe)
-    mistake = None if is_quiet() else _mistake(recipe) or misfits(recipe, launch.world())
+    mistake = None if is_quiet() else misfits(recipe, launch.world()) or _mistake(recipe)
     with _joined():
         on_main(partial(_refuse, mistake))
         alike(recipe, {name: data_digests(stage) for name, stage in recipe.stages.items()} if dist.world() > 1 else {})

@@ -13,7 +13,8 @@ def misfits(recipe: Recipe, world: int) -> RecipeError | None:
     near = sorted({_down(recipe, world), _up(recipe, world)} - {0})
     hint = f"; {' or '.join(map(str, near))} processes would do" if near else ""
     problems = [
-        f"stages.{name}.streams.{stream}.batch_size: {size} cannot be shared equally by {world} processes{hint}"
+        f"{recipe.origin(name, ('streams', stream, 'batch_size'))}: streams.{stream}.batch_size: {size} cannot be "
+        f"shared equally by {world} processes{hint}"
         for name, stream, size in _sizes(recipe)
         if size % world
     ]

@@ -40,5 +40,5 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_here() -> None:
     assert Host("localhost", 1).is_here() and Host(socket.gethostname(), 1).is_here()
-    assert not Host("192.0.2.1", 1).is_here()  # an address that nobody has (RFC 5737)
+    assert not Host("198.51.100.1", 1).is_here()  # an address that nobody has (RFC 5737)
     assert not Host("no-such-host.invalid", 1).is_here()

@@ -22,7 +22,7 @@ def test_script() -> None:
 
 @pytest.mark.parametrize(("code", "starts"), [(0, 1), (2, 1), (143, 1), (137, 3)])
 def test_what_is_started_again(code: int, starts: int) -> None:
-    """A rank that was killed is; a mistake and a run that was asked to stop are not; the latter is put into the queue."""
+    """A rank that was killed is; a mistake is not, nor a run that was asked to stop, which goes into the queue."""
     fakes = f"srun() {{ echo started; return {code}; }}; scontrol() {{ echo queued; }}; SLURM_JOB_ID=1\n"
     text = fakes + script("flava", ARGUMENTS, nodes=1, gpus=1, restarts=2)
     done = subprocess.run(["bash"], input=text, capture_output=True, text=True)

@@ -19,13 +19,18 @@ from vltk.train.together import Elsewhere
 
 
 def said(**facts: Any) -> dict[str, Any]:
-    return {"host": "node", "facts": {"version of": {"torch": "2.13"}, "data of stage": {"joint": {"coco": "ab"}}} | facts}
+    return {
+        "host": "node",
+        "facts": {"version of": {"torch": "2.13"}, "data of stage": {"joint": {"coco": "ab"}}} | facts,
+    }
 
 
 def test_differences() -> None:
     alike._refuse([said(), said()])
     with pytest.raises(VltkError) as error:
-        alike._refuse([said(), said(), said(**{"version of": {"torch": "2.8"}, "data of stage": {"joint": {"coco": "x"}}})])
+        alike._refuse(
+            [said(), said(), said(**{"version of": {"torch": "2.8"}, "data of stage": {"joint": {"coco": "x"}}})]
+        )
     assert "  rank 2 on node: version of torch: rank 0 has 2.13, is 2.8\n" in str(error.value)
     assert "  rank 2 on node: data of stage joint.coco: rank 0 has ab, is x\n" in str(error.value)
 

@@ -1,4 +1,4 @@
-"""What a run puts up with: steps left out, going back, giving up with a diagnosis; spikes are noted with their samples."""
+"""What a run puts up with: steps left out, going back, giving up with a diagnosis; spikes are noted."""
 
 from __future__ import annotations
 
