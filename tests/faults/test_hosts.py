@@ -72,16 +72,21 @@ def test_a_host_is_gone(what: str, hosts: Hosts) -> None:
 
 
 def test_torchrun(hosts: Hosts) -> None:
-    """Its rendezvous over both hosts, which are told their addresses, as both go by the name of this machine."""
+    """Its rendezvous over both hosts, which are told who they are, as both go by the name of this machine."""
     assert vltk_process("train", *RUN, "name=whole", "--gpus", "2").returncode == 0
     rendezvous = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={ADDRESSES[0]}:29400"]
     command = [sys.executable, "-m", "torch.distributed.run", *rendezvous]
     own = ["-m", "vltk", "train", *RUN, "name=torchrun"]
     outputs = [Path(f"torchrun-{host}.out") for host in range(2)]
     both = [
-        hosts.start(host, *command, f"--local-addr={ADDRESSES[host]}", *own, output=output)
+        hosts.start(host, *command, f"--local-addr={ADDRESSES[host]}", *_is_host(host), *own, output=output)
         for host, output in enumerate(outputs)
     ]
     for one, output in zip(both, outputs, strict=True):
         assert one.wait(120) == 0, output.read_text()
     assert weights("torchrun/train") == weights("whole/train")
+
+
+def _is_host(host: int) -> list[str]:
+    """Whether the store of the rendezvous lives there."""
+    return ["--rdzv-conf", f"is_host={int(host == 0)}"]
