@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import time
 import warnings
 from datetime import timedelta
 
@@ -14,11 +11,9 @@ import torch
 import torch.distributed as torch_dist
 from torch import Tensor
 
-from vltk.errors import VltkError
+from vltk import meeting
 
 TIMEOUT = timedelta(days=30)  # of a collective: `vltk.pulse` finds who is dead or hangs, and patience is allowed
-MEETING = timedelta(minutes=5)  # in which all ranks have to have come
-SIOCGIFADDR = 0x8915
 _store: torch_dist.Store | None = None
 
 
@@ -33,68 +28,11 @@ def start() -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    _choose_interface()
-    _store, rank, world = _met()
+    meeting.choose_interface()
+    _store, rank, world = meeting.meet()
     torch_dist.init_process_group(
         backend, store=torch_dist.PrefixStore("group", _store), rank=rank, world_size=world, timeout=TIMEOUT
     )
-
-
-def _met() -> tuple[torch_dist.Store, int, int]:
-    """The store in which the ranks find one another, this rank, and how many there are."""
-    where = f"{os.environ.get('MASTER_ADDR', 'MASTER_ADDR, not set,')} port {os.environ.get('MASTER_PORT', '')}"
-    try:
-        store, rank, world = next(torch_dist.rendezvous("env://", timeout=MEETING))
-    except (RuntimeError, ValueError) as error:
-        if "EADDRINUSE" in str(error) or "ddress already in use" in str(error):
-            raise VltkError(f"{where} is in use by another program: set MASTER_PORT to another number") from error
-        raise VltkError(
-            f"the ranks did not meet at {where} within {MEETING.seconds // 60} minutes: see that every node runs the "
-            f"same command and reaches that address ({str(error).splitlines()[0]})"
-        ) from error
-    store.set(f"come/{rank}", host())
-    if rank == 0:
-        _wait_for_all(store, world)
-    return store, rank, world
-
-
-def _wait_for_all(store: torch_dist.Store, world: int) -> None:
-    """Names the ranks that have not come."""
-    deadline = time.monotonic() + MEETING.seconds
-    missing = list(range(world))
-    while missing and time.monotonic() < deadline:
-        missing = [rank for rank in missing if not store.check([f"come/{rank}"])]
-        if missing:
-            time.sleep(0.1)
-    if missing:
-        some = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-        raise VltkError(f"{len(missing)} of {world} ranks did not come within {MEETING.seconds // 60} minutes: {some}")
-
-
-def _choose_interface() -> None:
-    """gloo would take the address that the name of this machine stands for, which often is 127.0.1.1; between several
-    machines it is told the interface that leads to the first of them, unless the user has named one."""
-    address = os.environ.get("MASTER_ADDR", "localhost")
-    if "GLOO_SOCKET_IFNAME" in os.environ or os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
-        return
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-            way.connect((address, 9))  # sends nothing
-            own = way.getsockname()[0]
-            names = [name for _, name in socket.if_nameindex() if _address(way, name) == own]
-    except OSError:
-        return
-    if names and not own.startswith("127."):
-        os.environ["GLOO_SOCKET_IFNAME"] = names[0]
-
-
-def _address(way: socket.socket, interface: str) -> str:
-    """The IPv4 address of an interface; empty where it has none."""
-    try:
-        asked = fcntl.ioctl(way.fileno(), SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
-    except OSError:
-        return ""
-    return socket.inet_ntoa(asked[20:24])
 
 
 def stop() -> None:

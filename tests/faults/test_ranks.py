@@ -6,25 +6,27 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, call, facts, losses, start, vltk_process, weights
+from tests.harness import DEBUG, ROOT, call, facts, losses, start, vltk_process, weights
 
 OPTIONS = ["train", "clip-tiny", DEBUG, "steps=40", "checkpoint.every=10", "log_every=5", "evaluate=null"]
 TWO = ["--gpus", "2"]
 
 
-def rank_of(launcher: subprocess.Popen[str], rank: int, run: str) -> int:
-    """The process of a rank, once the run has a checkpoint."""
+def rank_of(launcher: subprocess.Popen[str], rank: int | None, run: str) -> int:
+    """The process of a rank, or of any that this launcher has started, once the run has a checkpoint."""
     deadline = time.monotonic() + 60
     while not list(Path(f"runs/{run}/train/checkpoints").glob("step-*[0-9]")):
         assert launcher.poll() is None and time.monotonic() < deadline, launcher.communicate()
         time.sleep(0.02)
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    found = [pid for pid in children if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text()]
+    said = {pid: Path(f"/proc/{pid}/environ").read_text() for pid in children}
+    found = [pid for pid, told in said.items() if ("\0RANK=" if rank is None else f"\0RANK={rank}\0") in told]
     return int(found[0])
 
 
@@ -109,3 +111,26 @@ def test_frozen(home: Path) -> None:
     assert complained.startswith("rank 1 on localhost: was not heard of for 30 seconds: dead, frozen or cut off")
     for rank in (0, 1):
         assert "most recent call first" in Path(f"runs/frozen/train/ranks/{rank}.log").read_text()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again(home: Path) -> None:
+    """Two agents of one rank each, whose store still holds what the killed ranks had left there."""
+    assert vltk_process(*OPTIONS, *TWO, "name=whole").returncode == 0
+    with socket.socket() as free:
+        free.bind(("", 0))
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "--max-restarts=1", "-m", "vltk", *OPTIONS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    agents = [
+        subprocess.Popen(
+            [*command, "name=agents"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    os.kill(rank_of(agents[0], None, "agents"), signal.SIGKILL)
+    for agent in agents:
+        said, _ = agent.communicate(timeout=120)
+        assert agent.returncode == 0, said
+    assert losses("agents/train") == losses("whole/train") and weights("agents/train") == weights("whole/train")
