@@ -38,26 +38,36 @@ Overrides = Annotated[
 def main() -> None:
     """Runs a command; a mistake that the user can mend is one message and an exit code, without a traceback."""
     launch.yield_cores()
+    launch.die_with_launcher()
     try:
         app()
     except KeyboardInterrupt:
         _leave(130)
-    except OSError as error:
-        if error.errno not in _OURS:
-            raise
-        _leave(_say(f"{error.strerror}: {error.filename or 'the disk that vltk writes to'}", 1))
     except SystemExit as done:
         _leave(done.code if isinstance(done.code, int) else int(done.code is not None))
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
+        message = _message(error)
+        if launch.is_rank():
+            from vltk.launch import last_words
+
+            _leave(last_words.fail(error, message))
+        if message is None:
             raise
-        _leave(_say(str(error) if isinstance(error, VltkError) else "", code))
+        _leave(_say(message, getattr(error, "exit_code", 1)))
+
+
+def _message(error: Exception) -> str | None:
+    """What a user can mend, in words; None for what is no mistake of the user's, which keeps its traceback."""
+    if isinstance(error, OSError) and error.errno in _OURS:
+        return f"{error.strerror}: {error.filename or 'the disk that vltk writes to'}"
+    if not hasattr(error, "exit_code"):
+        return None
+    return str(error) if isinstance(error, VltkError) else ""
 
 
 def _leave(code: int) -> NoReturn:
     """Ends the process; one of several at once, as the threads that gloo leaves behind abort some exits."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launch.is_rank():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -85,16 +95,29 @@ def train(
     overrides: Overrides = None,
     redo: Annotated[bool, typer.Option("--redo", help="Throw away stages that another recipe made.")] = False,
     gpus: Annotated[int | None, typer.Option(min=1, help="Processes, one a GPU. Default: every GPU there is.")] = None,
+    hostfile: Annotated[Path | None, typer.Option(help="Machines to train on, as: worker-1 slots=8.")] = None,
+    max_restarts: Annotated[int, typer.Option(min=0, help="Starts again by itself, with the hosts that are left.")] = 0,
+    sbatch: Annotated[bool, typer.Option("--sbatch", help="Print a script for SLURM, of --nodes with --gpus.")] = False,
+    nodes: Annotated[int, typer.Option(min=1, help="With --sbatch.")] = 1,
 ) -> None:
     """Run the stages of a recipe that are not yet finished, into runs/NAME/STAGE."""
     from vltk import launch, needs
     from vltk import recipe as recipes
 
+    again = ["train", recipe, *(overrides or []), *(["--redo"] if redo else [])]
+    if sbatch:
+        from vltk.launch.sbatch import script
+
+        typer.echo(script(recipes.glance(recipe, overrides or []).name, again, nodes, gpus, max_restarts), nl=False)
+        return
     launch.adopt()
     needs.require_data(recipes.glance(recipe, overrides or []))
-    count = launch.processes(gpus)
-    if count > 1:
-        raise typer.Exit(launch.spread(count, ["train", recipe, *(overrides or []), *(["--redo"] if redo else [])]))
+    hosts = launch.places(gpus, hostfile, max_restarts)
+    if hosts:
+        from vltk.launch.elastic import sharing
+        from vltk.launch.spread import spread
+
+        raise typer.Exit(spread(hosts, again, max_restarts, sharing(recipe, overrides or [])))
     from vltk import pipeline
 
     pipeline.train(recipes.load(recipe, overrides or []), redo=redo)
@@ -114,9 +137,10 @@ def data_codes(
     from vltk import recipe as recipes
 
     launch.adopt()
-    count = launch.processes(gpus)
-    if count > 1:
-        raise typer.Exit(launch.spread(count, ["data", "codes", recipe, *(given or [])]))
+    if hosts := launch.places(gpus):
+        from vltk.launch.spread import spread
+
+        raise typer.Exit(spread(hosts, ["data", "codes", recipe, *(given or [])]))
     from vltk import pipeline
 
     overrides = [word for word in given or [] if "=" in word]

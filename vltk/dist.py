@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from datetime import timedelta
 
@@ -10,24 +11,52 @@ import torch
 import torch.distributed as torch_dist
 from torch import Tensor
 
-TIMEOUT = timedelta(hours=2)  # the others wait so long for the main process, which evaluates alone
+from vltk import meeting
+
+TIMEOUT = timedelta(days=30)  # of a collective: `vltk.pulse` finds who is dead or hangs, and patience is allowed
+_store: torch_dist.Store | None = None
 
 
 def start() -> None:
-    """Joins the process group that the launcher described in torchrun's variables, if any (see `launch.adopt`)."""
+    """Joins the process group that the launcher described in torchrun's variables, if any (see `launch.adopt`).
+
+    Raises VltkError where the ranks do not find one another.
+    """
+    global _store
     if torch_dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    torch_dist.init_process_group(backend, timeout=TIMEOUT)
+    meeting.choose_interface()
+    _store, rank, world = meeting.meet()
+    torch_dist.init_process_group(
+        backend, store=torch_dist.PrefixStore("group", _store), rank=rank, world_size=world, timeout=TIMEOUT
+    )
 
 
 def stop() -> None:
     """Leaves the process group together: gloo aborts a process that exits while others still talk to it."""
+    global _store
     if torch_dist.is_initialized():
         torch_dist.barrier()
         torch_dist.destroy_process_group()
+    _store = None
+
+
+def has_store() -> bool:
+    return _store is not None
+
+
+def store() -> torch_dist.Store:
+    """Where the ranks tell one another short texts, besides the collectives."""
+    assert _store is not None
+    return _store
+
+
+def host() -> str:
+    """This machine, by the name that its launcher gave it."""
+    return os.environ.get("VLTK_HOST") or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def rank() -> int:
@@ -74,6 +103,14 @@ def from_main(tensor: Tensor) -> Tensor:
     own = tensor.detach().clone()
     torch_dist.broadcast(own, 0)
     return own
+
+
+def told(text: str) -> list[str]:
+    """What each rank says, in rank order, on each rank."""
+    own = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device())
+    sizes = gather(torch.tensor([len(own)], device=device())).tolist()
+    every = gather(torch.nn.functional.pad(own, (0, max(sizes) - len(own)))[None])
+    return [bytes(row[:size].tolist()).decode() for row, size in zip(every, sizes, strict=True)]
 
 
 def gather(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from vltk.run import RunFolder, load_stage
 # How fast, how often written, on how many devices: these leave the result alone (up to rounding). So does evaluation,
 # unless it decides which weights are kept.
 WITHOUT_EFFECT = (
-    "checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate",
+    "checkpoint", "loader", "log_every", "micro_batch", "deepspeed", "description", "evaluate", "faults",
     "checkpoint_activations",
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""What a run says: a live view on a terminal, plain lines elsewhere; only rank 0 speaks. And JSON lines on disk."""
+"""What a run says: a live view on a terminal, plain lines elsewhere; rank 0 speaks, the others keep logs. And JSON
+lines on disk."""
 
 from __future__ import annotations
 
@@ -25,20 +26,29 @@ SHOWN = {  # metrics that stand beside the losses: the health of a tokenizer in 
 }
 
 
+_keeps_log = False  # whether what this rank says goes into a log of its own
+
+
 def is_quiet() -> bool:
     """True on every rank but the first."""
     return os.environ.get("RANK", "0") != "0"
 
 
+def speak_into_log() -> None:
+    """From here on a rank that was quiet speaks too, as its output goes into a log."""
+    global _keeps_log
+    _keeps_log = True
+
+
 def say(text: str) -> None:
-    """One line to the user, from rank 0."""
-    if not is_quiet():
+    """One line to the user, from rank 0; from others into their logs."""
+    if not is_quiet() or _keeps_log:
         console.print(text, markup=False)
 
 
 def warn(text: str) -> None:
-    """One line the user should not miss, from rank 0, on standard error."""
-    if not is_quiet():
+    """One line the user should not miss, from rank 0, on standard error; from others into their logs."""
+    if not is_quiet() or _keeps_log:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"warning: {text}", markup=False)
 
 

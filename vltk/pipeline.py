@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from vltk import dist
+from vltk import dist, launch, pulse
 from vltk.data.dataset import open_dataset
 from vltk.data.text import load_tokenizer
 from vltk.errors import RecipeError, VltkError
 from vltk.eval.run import data_digest, evaluator
 from vltk.identity import changes, digest, identity, recorded
+from vltk.launch import last_words
+from vltk.launch.elastic import misfits
 from vltk.log import is_quiet, say, warn
 from vltk.needs import require_data
 from vltk.recipe import Recipe, Stage
 from vltk.run import FACTS_FILE, RUNS, RunFolder, Source, checkpoint_at, helper_spec, load
 from vltk.strict import suggest
 from vltk.train import codes
+from vltk.train.alike import alike
 from vltk.train.check import check_stages
 from vltk.train.folder import noted, opened
 from vltk.train.loop import train as train_stage
@@ -36,18 +39,31 @@ def train(recipe: Recipe, redo: bool = False) -> None:
     """
     require_data(recipe)
     _require_runs(recipe)
-    mistake = None if is_quiet() else _mistake(recipe)
-    dist.start()
-    try:
+    mistake = None if is_quiet() else misfits(recipe, launch.world()) or _mistake(recipe)
+    with _joined():
         on_main(partial(_refuse, mistake))
+        alike(recipe, {name: data_digests(stage) for name, stage in recipe.stages.items()} if dist.world() > 1 else {})
         for order, (name, stage) in enumerate(recipe.stages.items()):
             folder = RunFolder(RUNS / recipe.name / name)
             with ExitStack() as held:
                 on_main(partial(held.enter_context, folder.locked()))
                 _run_stage(recipe, name, stage, folder, order, redo)
         on_main(partial(_report, recipe.name))
-    finally:
-        dist.stop()
+
+
+@contextmanager
+def _joined() -> Iterator[None]:
+    """Inside, the ranks form one group. A rank that fails alone leaves it at once: the others do not wait for it."""
+    dist.start()
+    pulse.start(last_words.cut)
+    try:
+        yield
+    except BaseException:
+        if dist.world() == 1:
+            dist.stop()
+        raise
+    pulse.stop()
+    dist.stop()
 
 
 def make_codes(recipe: Recipe, names: Collection[str]) -> None:
@@ -57,13 +73,10 @@ def make_codes(recipe: Recipe, names: Collection[str]) -> None:
     """
     have = [name for name, stage in recipe.stages.items() if "codes" in stage.frozen]
     mistake = None if is_quiet() else _without_codes(recipe, names, have) or _mistake(recipe)
-    dist.start()
-    try:
+    with _joined():
         on_main(partial(_refuse, mistake))
         for name in names or have:
             _make_codes(recipe, name, recipe.stages[name])
-    finally:
-        dist.stop()
 
 
 def _without_codes(recipe: Recipe, names: Collection[str], have: Collection[str]) -> VltkError | None:
@@ -109,6 +122,8 @@ def _run_stage(recipe: Recipe, name: str, stage: Stage, folder: RunFolder, order
         say(f"{name}: finished before, nothing to do ({folder.path})")
         return
     on_main(lambda: _open(recipe, folder, stage, facts, order, sources))
+    if dist.world() > 1:
+        last_words.keep_log(folder.path / "ranks" / f"{dist.rank()}.log")
     tasks = stage.evaluate.tasks
     with noted(folder, name):
         score = evaluator(tasks, path=folder.path / "results.jsonl") if tasks else None

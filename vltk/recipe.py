@@ -18,6 +18,7 @@ from vltk.recipe_layers import Layers, Setting, check_entries, parse, split
 from vltk.recipe_schema import (
     Checkpoints,
     Evaluate,
+    Faults,
     ImageOptions,
     Loader,
     Optimizer,
@@ -31,6 +32,7 @@ __all__ = [
     "Checkpoints",
     "Choice",
     "Evaluate",
+    "Faults",
     "ImageOptions",
     "Loader",
     "Optimizer",

@@ -119,6 +119,15 @@ class Loader(Strict):
     codes: Literal["use", "make", "never"] = "use"  # those kept beside the data (vltk data codes); make: what is absent
 
 
+class Faults(Strict):
+    """What a run puts up with. By default nothing: in a short run a loss that is no number is the recipe's mistake."""
+
+    skip: NonNegativeInt = 0  # steps in any 1000 that are left out as a loss or gradient is no number
+    rollbacks: NonNegativeInt = 0  # then so often back to the last good checkpoint, on with other draws
+    spike: PositiveFloat | None = 6.0  # standard deviations above the usual loss at which a step is noted
+    hang: PositiveFloat = 600.0  # seconds that a step may take where several processes wait for one another
+
+
 class Stage(Strict):
     """One training run of a recipe."""
 
@@ -141,4 +150,5 @@ class Stage(Strict):
     checkpoint: Checkpoints = Checkpoints()
     log_every: PositiveInt = 10  # steps
     loader: Loader = Loader()
+    faults: Faults = Faults()
     deepspeed: Annotated[dict[str, Any] | None, BeforeValidator(_without_nulls)] = None

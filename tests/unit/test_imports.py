@@ -12,7 +12,7 @@ import pytest
 import vltk
 
 PACKAGE = Path(vltk.__file__).parent
-LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole"}  # "" is vltk/__init__.py
+LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole", "pulse", "meeting"}  # "" is vltk/__init__.py
 EVERYTHING = LEAVES | {
     "capfilt", "convert", "data", "doctor", "eval", "hf", "identity", "launch", "models", "needs", "objectives",
     "pipeline", "recipe", "report", "run", "train",
@@ -22,7 +22,9 @@ MAY_IMPORT = {
     "errors": set(),
     "strict": {"errors"},
     "log": set(),
-    "dist": set(),
+    "meeting": {"errors"},
+    "dist": {"meeting"},
+    "pulse": {"dist"},
     "whole": set(),
     "parts": {"errors", "strict"},
     "recipe": LEAVES,
@@ -38,7 +40,7 @@ MAY_IMPORT = {
     "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
     "convert": EVERYTHING,
     "doctor": LEAVES | {"data", "run"},
-    "launch": {"errors"},
+    "launch": {"errors", "dist", "log", "pulse", "recipe"},
     "needs": LEAVES | {"recipe", "data"},
     "pipeline": EVERYTHING,
     "report": EVERYTHING,

@@ -110,6 +110,10 @@ class Extras(Objective, Protocol):
     def complaint(self, metrics: Mapping[str, float]) -> str | None:
         """What is wrong, where figures of the log are those of a training that has failed."""
 
+    def at_chance(self, losses: Mapping[str, float], metrics: Mapping[str, float]) -> str | None:
+        """What it means, where the losses of the log are those of one that has learned nothing; every training begins
+        there, so it is said only of one that has gone on for a while."""
+
 
 def image_views(grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None) -> Views:
     """Masked patches and the image that the codebook sees; BEiT's 75 of 196 and blocks of 16, scaled to the grid."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,6 +17,7 @@ from vltk.models.passes import Read
 from vltk.objectives._contract import Batch, Losses, Views, positive
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+NEAR = 1e-3  # of ln(batch): a loss so near to it is at it
 
 
 class ImageTextContrastive(nn.Module):
@@ -64,7 +67,19 @@ class ImageTextContrastive(nn.Module):
         to_image = scale * (text[rows] @ every[:, 0].T)
         loss = (self._entropy(to_text, target) + self._entropy(to_image, target)) / 2
         hits = (to_text.argmax(1) == target).float() + (to_image.argmax(1) == target).float()
-        return Losses({"itc": self.weight * loss}, {"itc_accuracy": hits.mean() / 2, "logit_scale": scale.detach()})
+        chance = scale.detach().new_tensor(math.log(len(every)))
+        metrics = {"itc_accuracy": hits.mean() / 2, "logit_scale": scale.detach(), "itc_chance": chance}
+        return Losses({"itc": self.weight * loss}, metrics)
+
+    def at_chance(self, losses: Mapping[str, float], metrics: Mapping[str, float]) -> str | None:
+        chance = metrics["itc_chance"]
+        if chance == 0 or abs(losses["itc"] / self.weight - chance) > NEAR * chance:
+            return None
+        return (
+            f"has learned nothing: its loss is {losses['itc'] / self.weight:.4f}, ln of the {math.exp(chance):.0f} "
+            "pairs that are compared, as all embeddings are the same; see that texts are read with the right "
+            "vocabulary, and lower optimizer.lr"
+        )
 
     def _columns(self, own: Tensor) -> tuple[Tensor, int]:
         """This rank's pairs (B, 2, E) -> all that they are compared with (G, 2, E), and where their own begin there."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +12,8 @@ from torch import Tensor, nn
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
 from vltk.objectives._contract import Batch, Losses
+
+NEAR = 0.01  # of the prior: a loss so near to it is at it
 
 
 class ImageTextMatching(nn.Module):
@@ -38,4 +43,17 @@ class ImageTextMatching(nn.Module):
         logits = encoded.model.match(fused).float()  # (B, 2)
         target = encoded.batch["matched"].long()
         loss = self.weight * F.cross_entropy(logits, target, reduction="sum")
-        return Losses({"itm": loss}, {"itm_accuracy": (logits.detach().argmax(1) == target).float().mean()})
+        hits = (logits.detach().argmax(1) == target).float().mean()
+        return Losses({"itm": loss}, {"itm_accuracy": hits, "itm_matched": target.float().mean()})
+
+    def at_chance(self, losses: Mapping[str, float], metrics: Mapping[str, float]) -> str | None:
+        """BLIP and LAVIS users report runs that stay at 0.63: the prior of one match in three (BLIP#200)."""
+        matched = metrics["itm_matched"]
+        prior = -sum(share * math.log(share) for share in (matched, 1 - matched) if share)
+        if self.weight * prior == 0 or abs(losses["itm"] / self.weight - prior) > NEAR * prior:
+            return None
+        return (
+            f"has learned nothing: its loss is {losses['itm'] / self.weight:.4f}, that of a head that knows no more "
+            f"than the share of matches, {matched:.0%} ({prior:.4f}); see that the fused encoder gets a gradient, "
+            "and that texts are read with the right vocabulary"
+        )

@@ -8,6 +8,7 @@ open_clip's --accum-freq recomputes the loss instead, which counts the gradient 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,8 @@ class Record:
     kept: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def add(self, losses: Losses, totals: dict[str, Tensor]) -> Tensor:
-        """Books the losses of a micro-batch; returns their sum, ready for backward."""
+        """Books the losses of a micro-batch; returns their sum, ready for backward. Where that is no number, all of its
+        gradient is none either, so that no engine takes the step on any rank."""
         means = {name: total / totals[name] for name, total in losses.sums.items()}
         for name, mean in means.items():
             self.losses[name] = self.losses.get(name, torch.zeros_like(mean)) + mean.detach()
@@ -42,7 +44,8 @@ class Record:
             self.codes = losses.codes if self.codes is None else self.codes + losses.codes
         for name, value in losses.kept.items():
             self.kept.setdefault(name, []).append(value)
-        return sum(means.values(), start=torch.zeros((), device=dist.device()))
+        loss = sum(means.values(), start=torch.zeros((), device=dist.device()))
+        return loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
 
     def note(self, metrics: Mapping[str, Tensor]) -> None:
         """Books figures to log."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
-
-from vltk import checkpoint, dist
-from vltk.errors import VltkError
+from vltk import checkpoint, dist, pulse
 from vltk.log import JsonLines, Monitor, say
 from vltk.run import Trained
 from vltk.train import best
-from vltk.train.accumulate import Record, run_step
+from vltk.train.accumulate import run_step
+from vltk.train.faults import RollBack
 from vltk.train.health import Health
 from vltk.train.optim import learning_rate, weight_decay
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import Recorder
 from vltk.train.saving import Saver
-from vltk.train.setup import Setup, pieces_of
+from vltk.train.setup import Setup, go_back, pieces_of
 from vltk.train.signals import Signals, Stopped
 from vltk.train.together import on_main
 from vltk.train.weights import keep_best, write_final
@@ -35,28 +32,49 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
     What is due after a step happens in this order: log, save, stop, evaluate. A checkpoint closes the window that is
     logged and knows nothing of the evaluation behind it, so a run that goes on from there begins with that evaluation.
     evaluator: scores the model, and writes down what it found.
-    Raises Stopped after Ctrl-C or SIGTERM, once the state is saved; VltkError when a loss is no longer finite.
+    Raises Stopped after Ctrl-C or SIGTERM, once the state is saved; VltkError when losses are no longer finite.
     """
+    while not _trained(setup, evaluator):
+        go_back(setup)
+    write_final(setup)
+
+
+def _trained(setup: Setup, evaluator: Evaluator | None) -> bool:
+    """Whether the last step was reached; False where the run is to go back to its last good checkpoint."""
+    try:
+        _train(setup, evaluator)
+    except RollBack:
+        return False
+    finally:
+        pulse.rest()
+    return True
+
+
+def _train(setup: Setup, evaluator: Evaluator | None) -> None:
     stage, engine = setup.stage, setup.engine
     recorder, metrics = Recorder(setup.seconds), JsonLines(setup.folder.path / "metrics.jsonl")
-    health = Health(setup.name, setup.pretraining)
+    health = Health(setup.name, setup.pretraining, since=max(stage.optimizer.warmup, stage.steps // 10))
     saver = Saver(setup.folder.checkpoints, stage.checkpoint, setup.wanted, partial(_saved, setup))
     with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor, saver:
         if setup.first:
             _evaluate(setup, evaluator, setup.first)
         for step, stream, batches in setup.loader:
+            pulse.step(step, stage.faults.hang)
             lr = learning_rate(stage.optimizer, step, stage.steps)
             inputs = [on_device(batch.tensors, engine.device) for batch in batches]
             record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
             record.note(engine.scale.metrics())
-            _check_losses(setup, record, step, stream)
             norm = engine.step(lr, stream, step, weight_decay(stage.optimizer, step, stage.steps))
-            if not engine.scale.overflowed:
-                _check_norm(setup, norm, step, stream)
-                record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
-            saver.look()
+            overflowed = engine.scale.overflowed
             done = step + 1
-            recorder.add(done, stream, record, stage.streams[stream].batch_size, norm, engine.scale.overflowed)
+            if setup.watch.passes(step, stream, record, norm, overflowed, [key for b in batches for key in b.keys]):
+                if not overflowed:
+                    record.note(setup.pretraining.after_step(engine, stream, step, record.kept))
+                recorder.add(done, stream, record, stage.streams[stream].batch_size, norm, overflowed)
+            elif setup.watch.is_full:
+                saver.finish()
+                setup.watch.give_up()
+            saver.look()
             stop = signals.asked()
             save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
             if save or done % stage.log_every == 0:
@@ -67,7 +85,6 @@ def train(setup: Setup, evaluator: Evaluator | None = None) -> None:
                 saver.finish()
                 raise Stopped(stop)
             _evaluate(setup, evaluator, done)
-    write_final(setup)
 
 
 def _due(every: int | None, done: int, steps: int) -> bool:
@@ -79,10 +96,10 @@ def _log(
 ) -> None:
     pace = (recorder.seconds - recorder.before) / (done - setup.first)
     for row in recorder.rows(done, lr, setup.loader.wait_seconds):
+        monitor.show(row, pace * (setup.stage.steps - done))
         if dist.is_main():
             metrics.write(row)
             health.look(row)
-            monitor.show(row, pace * (setup.stage.steps - done))
 
 
 def _evaluate(setup: Setup, evaluator: Evaluator | None, done: int) -> None:
@@ -101,7 +118,7 @@ def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
 
 def _save(setup: Setup, saver: Saver, recorder: Recorder, done: int) -> None:
     facts = {"step": done, "seconds": recorder.seconds, "best": setup.best, "result": setup.pretraining.result}
-    facts["loss_scale"] = setup.engine.scale.facts()
+    facts |= setup.watch.facts() | {"loss_scale": setup.engine.scale.facts()}
     saver.save(done, pieces_of(setup), facts)
 
 
@@ -110,28 +127,3 @@ def _saved(setup: Setup, done: int) -> None:
     folder, keep = setup.folder, setup.stage.checkpoint.keep
     best.tidy(folder.path, oldest=checkpoint.steps(folder.checkpoints)[:keep][-1])
     folder.note(step=done)
-
-
-def _check_losses(setup: Setup, record: Record, step: int, stream: str) -> None:
-    """Before the optimizer changes anything."""
-    names = list(record.losses)
-    whole = dist.sum_over_ranks(torch.stack([record.losses[name].float() for name in names]))
-    finite = whole.isfinite().tolist()
-    if not all(finite):
-        bad = ", ".join(name for name, good in zip(names, finite, strict=True) if not good)
-        raise _not_finite(setup, step, stream, f"the loss of {bad} is")
-
-
-def _check_norm(setup: Setup, norm: float, step: int, stream: str) -> None:
-    if not math.isfinite(norm):
-        raise _not_finite(setup, step, stream, "the losses are finite, but their gradient is")
-
-
-def _not_finite(setup: Setup, step: int, stream: str, what: str) -> VltkError:
-    newest = checkpoint.newest_good(setup.folder.checkpoints)
-    kept = f"the checkpoint of step {newest.step} is kept" if newest else "no checkpoint was written yet"
-    return VltkError(
-        f"{setup.name}, step {step}, stream {stream}: {what} not a finite number; {kept}. "
-        "Lower optimizer.lr, lengthen optimizer.warmup, or set precision=fp32, under another name (name=OTHER) or with "
-        "--redo; the same command would end here again"
-    )

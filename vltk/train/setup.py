@@ -25,9 +25,10 @@ from vltk.models.layers import Transformer
 from vltk.models.passes import Plan
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Source, Trained, load
-from vltk.train import best, codes, collapse, optim
+from vltk.train import best, codes, collapse, faults, optim
 from vltk.train.accumulate import set_noise
 from vltk.train.engines._state import weights
+from vltk.train.faults import Watch
 from vltk.train.pretraining import Pretraining, on_device
 from vltk.train.saving import newest_good
 from vltk.train.start import note, start
@@ -44,8 +45,10 @@ class Setup:
     pretraining: Pretraining
     engine: Any
     loader: Loader
+    watch: Watch
     tokenizer: Tokenizer | None
     helpers: dict[str, nn.Module]
+    open_data: Callable[[str], Any]
     first: int = 0
     seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
@@ -84,9 +87,6 @@ def build(
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
-    streams = _streams(stage, pretraining, tokenizer, folder, open_data)
-    for stream in streams.values():
-        warn_of_enlarged(stream)
     groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer, open_data), pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
@@ -96,21 +96,41 @@ def build(
     on_main(lambda: _look_at_codes(stage, pretraining, tokenizer, helpers, open_data))
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
-    loader = Loader(streams, mixture, first, stage.steps, stage.loader.prefetch)
+    watch = Watch(name, stage.faults, folder.path, folder.checkpoints)
+    watch.recall(facts)
+    on_main(lambda: faults.forget(folder.path, first, watch.attempt))
+    streams = _streams(stage, pretraining, tokenizer, folder, open_data, watch.attempt)
+    for stream in streams.values():
+        warn_of_enlarged(stream)
     return Setup(
         name=name,
         stage=stage,
         folder=folder,
         pretraining=pretraining,
         engine=engine,
-        loader=loader,
+        loader=Loader(streams, mixture, first, stage.steps, stage.loader.prefetch),
+        watch=watch,
         tokenizer=tokenizer,
         helpers=helpers,
+        open_data=open_data,
         first=first,
         seconds=facts.get("seconds", 0.0),
         best=facts.get("best", {}),
         wanted=wanted,
     )
+
+
+def go_back(setup: Setup) -> None:
+    """To the newest good checkpoint, and on from there with other draws than before."""
+    stage, watch, mixture = setup.stage, setup.watch, setup.loader.mixture
+    attempt = watch.attempt + 1
+    setup.first, facts = _resume(setup.pretraining, setup.engine, stage, setup.folder, mixture)
+    watch.roll_back(facts, attempt)
+    setup.seconds, setup.best = facts.get("seconds", 0.0), facts.get("best", {})
+    for stream in setup.loader.streams.values():
+        stream.close()
+    streams = _streams(stage, setup.pretraining, setup.tokenizer, setup.folder, setup.open_data, attempt)
+    setup.loader = Loader(streams, mixture, setup.first, stage.steps, stage.loader.prefetch)
 
 
 def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> Pretraining:
@@ -136,9 +156,11 @@ def _streams(
     tokenizer: Tokenizer | None,
     folder: RunFolder,
     open_data: Callable[[str], Any],
+    attempt: int,
 ) -> dict[str, DataStream]:
     """This rank's part of each stream; what cannot be decoded is listed in bad_samples.jsonl."""
     where: dict[str, Any] = {
+        "attempt": attempt,
         "micro_batch": stage.micro_batch,
         "rank": dist.rank(),
         "world": dist.world(),

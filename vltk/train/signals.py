@@ -14,6 +14,8 @@ from vltk import dist
 class Stopped(Exception):
     """The run was asked to stop and has saved; `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
 
+    ends = "stopped"
+
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import torch
 
-from vltk import dist
+from vltk import dist, pulse
 
 
 class Elsewhere(Exception):
     """Another process, mostly the main one, failed and says why itself; this one ends with the same exit code."""
+
+    ends = "echo"
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("another process failed")
@@ -38,12 +40,13 @@ def on_all(work: Callable[[], object]) -> None:
     Raises what it raised here, and Elsewhere where it failed on another rank alone.
     """
     error: Exception | None = None
-    try:
-        work()
-    except Exception as caught:  # raised below, once the others know
-        error = caught
-    code = 0 if error is None else getattr(error, "exit_code", 1)
-    told = int(dist.sum_over_ranks(torch.tensor([code], device=dist.device())))
+    with pulse.patient():
+        try:
+            work()
+        except Exception as caught:  # raised below, once the others know
+            error = caught
+        code = 0 if error is None else getattr(error, "exit_code", 1)
+        told = int(dist.sum_over_ranks(torch.tensor([code], device=dist.device())))
     if error is not None:
         raise error
     if told:

@@ -152,8 +152,8 @@ class TestCommandLine:
             "command line 'optimizer.lr=abc': optimizer.lr: Input should be a valid number, "
             "unable to parse string as a number, given 'abc'",
             "command line 'optimzer.lr=3': optimzer: unknown key, given {'lr': 3}; did you mean 'optimizer'? have: "
-            "average, checkpoint, checkpoint_activations, deepspeed, description, evaluate, frozen, image, init, kind, "
-            "loader, log_every, micro_batch, model, optimizer, precision, seed, steps, streams, tokenizer",
+            "average, checkpoint, checkpoint_activations, deepspeed, description, evaluate, faults, frozen, image, "
+            "init, kind, loader, log_every, micro_batch, model, optimizer, precision, seed, steps, streams, tokenizer",
             "command line 'streams.pairs.objectives.itc.temperatur=1': streams.pairs.objectives.itc.temperatur: "
             "unknown key, given 1; did you mean 'temperature'? have: smooth, temperature",
             "command line 'streams.pairs.objectives.imt.ratio=3': streams.pairs.objectives.imt: "

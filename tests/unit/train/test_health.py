@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -26,4 +27,23 @@ def test_warns_after_some_rows_and_whenever_they_have_doubled(capsys: pytest.Cap
 
 def test_other_objectives_are_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
     Health("run/text", tiny.pretraining(tiny.flava(), "mlm")).look({"step": 1, "stream": "all", "metrics": {}})
+    assert capsys.readouterr().err == ""
+
+
+def test_a_loss_at_chance_is_named_once_it_should_have_left_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """ITM at the prior of its labels, the contrastive loss at ln of the batch (every training begins there)."""
+    health = Health("run/joint", tiny.pretraining(tiny.flava(), "itc", "itm"), since=100)
+    metrics = {"itm_matched": 1 / 3, "itc_chance": math.log(64)}
+    chance = {"itm": 0.6365, "itc": 4.1589}
+    for step in range(10, 110, 10):
+        health.look({"step": step, "stream": "all", "losses": chance, "metrics": metrics})
+    assert capsys.readouterr().err == ""
+    for step in range(110, 150, 10):
+        health.look({"step": step, "stream": "all", "losses": chance, "metrics": metrics})
+    said = capsys.readouterr().err
+    assert "run/joint, step 140: all.itm has learned nothing: its loss is 0.6365" in said
+    assert "the share of matches, 33% (0.6365)" in said
+    assert "all.itc has learned nothing: its loss is 4.1589, ln of the 64 pairs that are compared" in said
+    for step in range(150, 250, 10):
+        health.look({"step": step, "stream": "all", "losses": {"itm": 0.6, "itc": 4.0}, "metrics": metrics})
     assert capsys.readouterr().err == ""

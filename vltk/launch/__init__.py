@@ -1,22 +1,29 @@
-"""One process a GPU: started here through torchrun's own launcher, or by srun or mpirun, whose ranks are taken over."""
+"""One process a GPU: started here on one machine or many (`spread`), or by torchrun, srun or mpirun, whose ranks are
+taken over."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
-import sys
-import uuid
+from typing import TYPE_CHECKING
 
 from vltk.errors import VltkError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vltk.launch.hostfile import Host
 
 # what a task of srun (not a batch script) and one of mpirun is told: tasks, this task, this task on its node
 TOLD = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
 )
-PATIENCE = str(2 * 3600)  # seconds that processes told to stop may take to end their step and save it
 PORTS = range(20_000, 40_000)
+PR_SET_PDEATHSIG = 1
 
 
 def yield_cores() -> None:
@@ -45,6 +52,15 @@ def adopt() -> None:
             return
 
 
+def die_with_launcher() -> None:
+    """A rank that one of our launchers has started ends when that process does, however it ends."""
+    launcher = int(os.environ.get("VLTK_LAUNCHER", "0"))
+    if launcher and is_rank():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _first_node() -> str:
     """The name of the node where task 0 runs."""
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
@@ -64,7 +80,7 @@ def _first_node() -> str:
 
 def processes(asked: int | None) -> int:
     """How many processes this command should become: 1 where a launcher (torchrun, srun, mpirun) has started it."""
-    if asked == 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if asked == 1 or world() > 1:
         return 1
     import torch
 
@@ -74,28 +90,25 @@ def processes(asked: int | None) -> int:
     return max(asked or gpus, 1)
 
 
-def spread(count: int, arguments: list[str]) -> int:
-    """Runs `vltk ARGUMENTS` in `count` processes that form one group; the exit code of the first that failed."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+def places(asked: int | None, hostfile: Path | None = None, restarts: int = 0) -> list[Host]:
+    """The machines that this command should start its ranks on; none where it is to do the work itself."""
+    from vltk.launch.hostfile import Host, hosts
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", PATIENCE)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "vltk", *arguments)
-    except ChildFailedError as error:
-        code = error.get_first_failure()[1].exitcode
-        return code if code > 0 else 128 - code  # a negative code is the signal that ended it
-    except SignalException as error:
-        return 128 + int(error.sigval)
-    return 0
+    if is_rank():
+        return []
+    if hostfile is not None:
+        if asked is not None:
+            raise VltkError("--gpus does not go with --hostfile, where slots= says how many processes each host gets")
+        return hosts(hostfile)
+    count = processes(asked)
+    return [Host("localhost", count)] if count > 1 or restarts else []
+
+
+def is_rank() -> bool:
+    """Whether a launcher has started this process, mostly as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def world() -> int:
+    """How many processes work together, as their launcher said."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

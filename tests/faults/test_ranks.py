@@ -1,0 +1,136 @@
+"""Two processes of one command: one that dies or fails ends the other, is named, and a start by itself goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness import DEBUG, ROOT, call, facts, losses, start, vltk_process, weights
+
+OPTIONS = ["train", "clip-tiny", DEBUG, "steps=40", "checkpoint.every=10", "log_every=5", "evaluate=null"]
+TWO = ["--gpus", "2"]
+
+
+def rank_of(launcher: subprocess.Popen[str], rank: int | None, run: str) -> int:
+    """The process of a rank, or of any that this launcher has started, once the run has a checkpoint."""
+    deadline = time.monotonic() + 60
+    while not list(Path(f"runs/{run}/train/checkpoints").glob("step-*[0-9]")):
+        assert launcher.poll() is None and time.monotonic() < deadline, launcher.communicate()
+        time.sleep(0.02)
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    said = {pid: Path(f"/proc/{pid}/environ").read_text() for pid in children}
+    found = [pid for pid, told in said.items() if ("\0RANK=" if rank is None else f"\0RANK={rank}\0") in told]
+    return int(found[0])
+
+
+def test_killed_and_started_again(home: Path) -> None:
+    """Within seconds, and bit for bit as if nothing had happened."""
+    assert vltk_process(*OPTIONS, *TWO, "name=whole").returncode == 0
+    process = start(*OPTIONS, *TWO, "name=killed", "--max-restarts", "1")
+    os.kill(rank_of(process, 1, "killed"), signal.SIGKILL)
+    began = time.monotonic()
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 0 and time.monotonic() - began < 60, complained
+    assert complained.splitlines()[0].startswith("rank 1 on localhost: was ended by signal 9 (SIGKILL)")
+    assert "start 1 of at most 1 again: 2 ranks on localhost" in said and "going on from step" in said
+    assert "Traceback" not in complained
+    assert losses("killed/train") == losses("whole/train") and weights("killed/train") == weights("whole/train")
+    log = Path("runs/killed/train/ranks/1.log").read_text()
+    assert log.count("--- rank 1 of 2 on localhost") == 2 and "lost the connection" in log or "killed/train" in log
+
+
+def test_the_error_of_another_rank_is_shown(home: Path) -> None:
+    """Once, with rank and host; the first rank ends with it, and a mistake is no reason to start again."""
+    Path("runs/wrong/train/ranks/1.log").mkdir(parents=True)
+    began = time.monotonic()
+    process = vltk_process(*OPTIONS, *TWO, "name=wrong")
+    assert process.returncode not in (0, None) and time.monotonic() - began < 60
+    assert process.stderr.startswith("rank 1 on localhost: Traceback") and process.stderr.count("Traceback") == 1
+    assert "IsADirectoryError" in process.stderr.splitlines()[-1]
+
+
+def test_the_launcher_is_killed(home: Path) -> None:
+    """Its ranks do not live on."""
+    process = start(*OPTIONS, *TWO, "name=orphans", "steps=4000")
+    ranks = [rank_of(process, rank, "orphans") for rank in (0, 1)]
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 10
+    while alive := [pid for pid in ranks if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+    assert facts("orphans/train")["status"] == "running"
+
+
+def test_a_world_that_does_not_fit(home: Path) -> None:
+    process = vltk_process(*OPTIONS, "--gpus", "3")
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "streams.pairs.batch_size: 4 cannot be shared equally by 3 processes; 2 or 4 processes" in process.stderr
+
+
+def test_a_port_in_use(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        process = vltk_process(*OPTIONS, *TWO)
+    assert process.returncode == 1 and "is in use by another program: set MASTER_PORT" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_host_that_cannot_be_reached(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any rank is started; all of them at once."""
+    monkeypatch.setenv("VLTK_SSH", "sh -c 'echo ssh: no route to host >&2; exit 255'")
+    Path("hosts").write_text("198.51.100.1 slots=1\n198.51.100.2 slots=1\n")
+    assert call(*OPTIONS, "--hostfile", "hosts") == 1
+    said = capsys.readouterr().err
+    for host in ("198.51.100.1", "198.51.100.2"):
+        assert (
+            f"host {host}: cannot start anything there\n  ssh: no route to host\n  this should print ok: sh -c" in said
+        )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_frozen(home: Path) -> None:
+    """Known within a minute, with the stack of every rank, that of the frozen one too."""
+    process = start(*OPTIONS, *TWO, "name=frozen", "steps=4000")
+    os.kill(rank_of(process, 1, "frozen"), signal.SIGSTOP)
+    began = time.monotonic()
+    _, complained = process.communicate(timeout=90)
+    assert process.returncode == 75 and time.monotonic() - began < 60
+    assert complained.startswith("rank 1 on localhost: was not heard of for 30 seconds: dead, frozen or cut off")
+    for rank in (0, 1):
+        assert "most recent call first" in Path(f"runs/frozen/train/ranks/{rank}.log").read_text()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again(home: Path) -> None:
+    """Two agents of one rank each, whose store still holds what the killed ranks had left there."""
+    assert vltk_process(*OPTIONS, *TWO, "name=whole").returncode == 0
+    with socket.socket() as free:
+        free.bind(("", 0))
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "--max-restarts=1", "-m", "vltk", *OPTIONS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    agents = [
+        subprocess.Popen(
+            [*command, "name=agents"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    os.kill(rank_of(agents[0], None, "agents"), signal.SIGKILL)
+    for agent in agents:
+        said, _ = agent.communicate(timeout=120)
+        assert agent.returncode == 0, said
+    assert losses("agents/train") == losses("whole/train") and weights("agents/train") == weights("whole/train")

@@ -1,0 +1,67 @@
+"""Ranks that differ in recipe, data or versions are named before the first step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import in_processes
+from tests.toy import install
+from tests.toy_recipes import SINGLE
+from vltk import dist
+from vltk.errors import VltkError
+from vltk.recipe import glance
+from vltk.train import alike
+from vltk.train.together import Elsewhere
+
+
+def said(**facts: Any) -> dict[str, Any]:
+    return {
+        "host": "node",
+        "facts": {"version of": {"torch": "2.13"}, "data of stage": {"joint": {"coco": "ab"}}} | facts,
+    }
+
+
+def test_differences() -> None:
+    alike._refuse([said(), said()])
+    with pytest.raises(VltkError) as error:
+        alike._refuse(
+            [said(), said(), said(**{"version of": {"torch": "2.8"}, "data of stage": {"joint": {"coco": "x"}}})]
+        )
+    assert "  rank 2 on node: version of torch: rank 0 has 2.13, is 2.8\n" in str(error.value)
+    assert "  rank 2 on node: data of stage joint.coco: rank 0 has ab, is x\n" in str(error.value)
+
+
+def differing(folder: str) -> str:
+    """Rank 1 reads another recipe."""
+    patch = pytest.MonkeyPatch()
+    own = Path(folder) / str(dist.rank())
+    own.mkdir()
+    install(own, patch)
+    (own / "single.yaml").write_text(SINGLE.replace("steps: 3", f"steps: {3 + dist.rank()}"))
+    try:
+        alike.alike(glance(own / "single.yaml"), {})
+    except VltkError as error:
+        return str(error)
+    except Elsewhere:
+        return "elsewhere"
+    finally:
+        patch.undo()
+    return "alike"
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    found = in_processes(2, differing, tmp_path, str(tmp_path))
+    assert "rank 1 on" in found and "recipe of stage train: rank 0 has" in found, json.dumps(found)
+
+
+def texts() -> list[str]:
+    return dist.told("ä" * (3 * dist.rank()))
+
+
+def test_told(tmp_path: Path) -> None:
+    assert in_processes(2, texts, tmp_path) == ["", "äää"]
+    assert dist.told("alone") == ["alone"]

@@ -1,0 +1,44 @@
+"""Before the first step: all ranks run the same recipe on the same data with the same versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+
+from vltk import __version__, dist
+from vltk.errors import VltkError
+from vltk.identity import changes, digest
+from vltk.recipe import Recipe, plain
+from vltk.train.together import on_main
+
+SHOWN = 12  # differences
+
+
+def alike(recipe: Recipe, data: Mapping[str, Mapping[str, str]]) -> None:
+    """data: by stage, the digests of its data sets. Raises VltkError on the main process, which names every difference
+    with rank and host, and Elsewhere on the others."""
+    if dist.world() == 1:
+        return
+    stages = {name: digest(plain(stage)) for name, stage in recipe.stages.items()}
+    versions = {"vltk": __version__, "torch": torch.__version__}
+    own = {"host": dist.host(), "facts": {"version of": versions, "recipe of stage": stages, "data of stage": data}}
+    on_main(partial(_refuse, [json.loads(text) for text in dist.told(json.dumps(own))]))
+
+
+def _refuse(said: list[dict[str, object]]) -> None:
+    first, *others = said
+    lines = [
+        f"rank {rank} on {other['host']}: {line.replace('.', ' ', 1).replace(': was ', ': rank 0 has ', 1)}"
+        for rank, other in enumerate(others, 1)
+        for line in changes(first["facts"], other["facts"])
+    ]
+    if lines:
+        more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        raise VltkError(
+            f"the ranks are not alike; rank 0 on {first['host']} is compared with the others:\n  "
+            + "\n  ".join(lines[:SHOWN] + more)
+            + "\n  give every node the same vltk, the same recipe and command, and the same data"
+        )
