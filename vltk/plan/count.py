@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from vltk.errors import VltkError
+from vltk.hf import HfFolder
 from vltk.plan.stage import How, Pass, Shapes
-from vltk.plan.trace import Work
 from vltk.recipe import Recipe, Stage
 from vltk.run import load_stage
-from vltk.hf import HfFolder
 from vltk.train.rehearsal import Rehearsal
 from vltk.train.sources import own_stage, source
 
 SIZES = (4, 16)  # samples of the two passes that everything linear is read off
-PROBES = ((64, 1), (64, 8), (256, 8))  # samples of a device, and devices: what comparing takes is read off
+PROBES = ((2048, 1), (2048, 8), (8192, 8))  # samples of a device, and devices: what comparing takes is read off
 FP32 = 4  # bytes of every weight, gradient and moment: bf16 is autocast
 
 
@@ -103,7 +101,7 @@ class StageCount:
     replicas: dict[str, int]
     largest: tuple[str, int]
     streams: dict[str, StreamCount]
-    notes: tuple[str, ...] = field(default=())
+    torch_only: bool  # an objective writes parameters itself, which DeepSpeed does not allow
 
     @property
     def parameters(self) -> int:
@@ -163,6 +161,7 @@ def _stage(name: str, stage: Stage, shapes: Shapes, how: How) -> StageCount:
         },
         largest=shapes.largest(),
         streams=streams,
+        torch_only=shapes.moves_parameters,
     )
 
 
@@ -172,7 +171,6 @@ def _stream(
     small, large = passes
     joins = shapes.joins(name)
     compared = [shapes.comparison(name, *probe) for probe in PROBES] if joins else []
-    embedding = shapes.embedding(name, SIZES[0], how).work if joins else Counter()
     nothing = [0.0] * len(PROBES)
     return StreamCount(
         name=name,
@@ -180,7 +178,7 @@ def _stream(
         share=share,
         tokens=shapes.tokens(name),
         work={key: (flops - small.work[key]) / (SIZES[1] - SIZES[0]) for key, flops in large.work.items()},
-        embedding=_each(embedding, SIZES[0]),
+        embedding=shapes.embedding(name) if joins else {},
         kept=Line.through(small.kept, large.kept),
         peak=Line.through(small.peak, large.peak),
         together=Line.through(small.together, large.together),
@@ -190,10 +188,6 @@ def _stream(
         inputs=shapes.inputs(name),
         active=sum(sizes[parameter] for parameter in large.reached),
     )
-
-
-def _each(work: Work, samples: int) -> dict[tuple[str, str], float]:
-    return {key: flops / samples for key, flops in work.items()}
 
 
 def _bytes(tensors: Any) -> int:

@@ -106,6 +106,12 @@ class Shapes:
         """Whether a loss compares all samples of a step with one another."""
         return bool(self.pretraining.joining(stream))
 
+    @property
+    def moves_parameters(self) -> bool:
+        """Whether an objective writes parameters itself."""
+        every = [part for stream in self.stage.streams for part in self.pretraining.of(stream).values()]
+        return any(getattr(part, "moves_parameters", False) for part in every)
+
     def micro_batch(self, stream: str, size: int, how: How) -> Pass:
         """Forward and backward of `size` samples, but for what compares samples with one another."""
         with self._traced(stream, size, how) as (trace, batch):
@@ -118,18 +124,17 @@ class Shapes:
             del loss
         return Pass(trace.work, kept, trace.peak, trace.together, frozenset(trace.reached))
 
-    def embedding(self, stream: str, size: int, how: How) -> Pass:
-        """Embedding of `size` samples without gradient: what accumulation does first where samples are compared."""
-        with self._traced(stream, size, how) as (trace, batch), torch.no_grad(), self._cast():
-            self.pretraining(stream, batch, self._step, embed_only=True)
-        return Pass(trace.work, 0, trace.peak, trace.peak, frozenset())
+    def embedding(self, stream: str) -> Work:
+        """FLOPs of embedding a sample without gradient: what accumulation does first where samples are compared."""
+        return Counter({key: flops // SAMPLES for key, flops in self._embedded[stream][1].items()})
 
     def comparison(self, stream: str, local: int, world: int) -> Pass:
         """The losses that compare `local` samples of a device with those of all `world` devices, and their gradient."""
+        embedded, _ = self._embedded[stream]
         with self._traced(stream, local, How(), world) as (trace, batch):
             rows = {key: tensor for key, tensor in batch.items() if tensor.dim() == 1}
             for name, part in self.pretraining.joining(stream).items():
-                like = self._embedded[stream][name]
+                like = embedded[name]
                 leaves = [torch.empty((local, *t.shape[1:]) if t.dim() else ()).requires_grad_() for t in like]
                 losses = part.compare(*leaves, batch=rows)
                 torch.autograd.grad(sum(losses.sums.values(), start=torch.zeros(())), leaves)
@@ -138,17 +143,16 @@ class Shapes:
 
     def gathered(self, stream: str) -> int:
         """Bytes that every device gets of each sample of the others."""
-        tensors = [t for some in self._embedded[stream].values() for t in some if t.dim()]
+        tensors = [t for some in self._embedded[stream][0].values() for t in some if t.dim()]
         return sum(tensor[0].numel() * tensor.element_size() for tensor in tensors)
 
     @cached_property
-    def _embedded(self) -> dict[str, Embedded]:
-        """By stream and objective: what the comparing ones embed, of a few samples."""
+    def _embedded(self) -> dict[str, tuple[Embedded, Work]]:
+        """By stream: what the comparing objectives embed of SAMPLES samples, and its FLOPs."""
         found = {}
-        for stream in self.stage.streams:
-            if self.joins(stream):
-                with self._traced(stream, SAMPLES, How()) as (_, batch), torch.no_grad(), self._cast():
-                    found[stream] = self.pretraining(stream, batch, self._step, embed_only=True)[1]
+        for stream in filter(self.joins, self.stage.streams):
+            with self._traced(stream, SAMPLES, How()) as (trace, batch), torch.no_grad(), self._cast():
+                found[stream] = self.pretraining(stream, batch, self._step, embed_only=True)[1], trace.work
         return found
 
     @contextmanager
