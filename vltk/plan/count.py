@@ -100,6 +100,7 @@ class StageCount:
     helpers: dict[str, int]
     replicas: dict[str, int]
     largest: tuple[str, int]
+    gathers: int  # modules with parameters of their own
     streams: dict[str, StreamCount]
     torch_only: bool  # an objective writes parameters itself, which DeepSpeed does not allow
 
@@ -160,6 +161,7 @@ def _stage(name: str, stage: Stage, shapes: Shapes, how: How) -> StageCount:
             for kind, part in shapes.pretraining.replicas.items()
         },
         largest=shapes.largest(),
+        gathers=shapes.gathers(),
         streams=streams,
         torch_only=shapes.moves_parameters,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vltk.errors import VltkError
 from vltk.plan import gpus as known
+from vltk.plan import host
+from vltk.plan.calibrate import Calibration
 from vltk.plan.count import StageCount, StreamCount, count
 from vltk.plan.gpus import CPU, GIB, NODE, Gpu
 from vltk.plan.layouts import CONTEXT, LOST, ZERO, Chosen, best, counts, days, divides, largest, needed, unfit
@@ -32,6 +34,7 @@ class Wishes:
     tokens: int | None = None
     checkpointing: bool = False
     assumed: Assumptions = Assumptions()
+    measured: Calibration | None = None
 
 
 def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
@@ -41,10 +44,15 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
     recipe starts from is not there; RecipeError with the recipe's mistakes.
     """
     gpu = known.find(wishes.gpu)
-    if wishes.gpu == CPU and not wishes.assumed.measured:
+    if wishes.gpu == CPU and wishes.measured is None:
         raise VltkError("--gpu cpu: how fast this machine is has to be measured: add --calibrate")
     stages = counted(recipe, How(fused=wishes.gpu != CPU, checkpointing=wishes.checkpointing), wishes.tokens)
-    if (error := unfit(stages, wishes.gpus, gpu, wishes.checkpointing)) is not None:
+    checked: dict[str, Any] = {}
+    if wishes.measured is not None:
+        beside = host.beside(stages, wishes.measured) if wishes.gpu == CPU else {}
+        wishes = replace(wishes, assumed=replace(wishes.assumed, measured=wishes.measured.paces, beside=beside))
+        checked = host.checked(stages, wishes.measured) if wishes.gpu == CPU else {}
+    if (error := unfit(stages, wishes.gpus, gpu, wishes.assumed, wishes.checkpointing)) is not None:
         raise error
     described = [_stage(stage, gpu, wishes) for stage in stages]
     hours = 24 * wishes.gpus
@@ -54,6 +62,7 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
         "gpu": gpu.model_dump(),
         "gpus": wishes.gpus,
         "assumed": _assumed(gpu, wishes),
+        "calibration": checked,
         "stages": described,
         "days": sum(stage["days"] for stage in described),
         "gpu_hours": sum(stage["days"] for stage in described) * hours,
@@ -94,6 +103,7 @@ def _assumed(gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
         "link_gb_s": gpu.link,
         "network_gb_s": gpu.network,
         "node": NODE,
+        "beside": dict(assumed.beside),
         "context_gib": CONTEXT,
         "lost_share": LOST,
         "tokens": wishes.tokens,
@@ -104,7 +114,7 @@ def _assumed(gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
 def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
     assumed, number = wishes.assumed, wishes.gpus
     own = own_layout(stage, number)
-    fits = needed(stage, own) <= gpu.bytes
+    fits = needed(stage, own, assumed) <= gpu.bytes
     chosen = best(stage, number, gpu, assumed)
     assert chosen is not None, "unfit() has passed it"
     return {
@@ -118,7 +128,7 @@ def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
         "largest_gather": {"module": stage.largest[0], "numbers": stage.largest[1]},
         "streams": {name: _stream(stream) for name, stream in stage.streams.items()},
         "flops": sum(s.share * s.batch_size * s.flops for s in stage.streams.values()) * stage.stage.steps,
-        "memory": {Layout(number, zero, 1).name: _memory(stage, zero, own, gpu) for zero in ZERO},
+        "memory": {Layout(number, zero, 1).name: _memory(stage, zero, own, gpu, assumed) for zero in ZERO},
         "traffic": {
             Layout(number, zero, 1).name: {
                 name: traffic(stage, s, Layout(number, zero, own.micro_batch)) for name, s in stage.streams.items()
@@ -158,18 +168,18 @@ def _stream(stream: StreamCount) -> dict[str, Any]:
     }
 
 
-def _memory(stage: StageCount, zero: int | None, own: Layout, gpu: Gpu) -> dict[str, Any]:
+def _memory(stage: StageCount, zero: int | None, own: Layout, gpu: Gpu, assumed: Assumptions) -> dict[str, Any]:
     """At the recipe's micro-batch, of the stream that takes most."""
     layout = Layout(own.gpus, zero, own.micro_batch)
     every = {name: memory(stage, stream, layout) for name, stream in stage.streams.items()}
     name = max(every, key=lambda stream: every[stream].peak)
-    most = largest(stage, own.gpus, zero, gpu)
+    most = largest(stage, own.gpus, zero, gpu, assumed)
     return {
         "stream": name,
         "parts": dict(every[name].parts),
         "offloaded": every[name].offloaded,
         "peak": every[name].peak,
-        "fits": needed(stage, layout) <= gpu.bytes,
+        "fits": needed(stage, layout, assumed) <= gpu.bytes,
         "largest_micro_batch": most.micro_batch if most else 0,
     }
 

@@ -67,6 +67,11 @@ class Memory:
     peak: float
     offloaded: float = 0.0
 
+    @property
+    def states(self) -> float:
+        """What is there between steps too."""
+        return sum(self.parts[name] for name in ("weights", "moments", "masters", "replicas", "helpers"))
+
 
 def memory(stage: StageCount, stream: StreamCount, layout: Layout) -> Memory:
     """Of one GPU in a step of that stream, once every parameter has been stepped."""

@@ -30,12 +30,13 @@ class Measured:
 class Assumptions:
     """mfu: share of the dense peak that the FLOPs reach, recomputed ones included; overlap: share of the traffic of
     ZeRO-3, and of `overlap_comm`, that backward hides; latency: seconds of a message from one GPU to the next.
-    measured: by (stage, stream), instead of mfu."""
+    measured: by (stage, stream), instead of mfu; beside: by stage, the bytes that are taken beside the planned ones."""
 
     mfu: float = 0.4
     overlap: float = 0.5
     latency: float = 10e-6
     measured: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
+    beside: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,11 @@ def exposed(stage: StageCount, stream: StreamCount, layout: Layout, gpu: Gpu, as
         return 0.0
     sent = traffic(stage, stream, layout)
     speed = (gpu.link if layout.gpus <= NODE else gpu.network) * 1e9
-    messages = {name: math.ceil(math.log2(layout.gpus)) for name, size in sent.items() if size}
-    seconds = {name: size / speed + messages.get(name, 0) * assumed.latency for name, size in sent.items()}
+    hops = math.ceil(math.log2(layout.gpus))
+    messages = {name: 1 if size else 0 for name, size in sent.items()}
+    if layout.zero == 3:
+        messages["weights"] = 2 * stage.gathers * layout.rounds(stream)
+    seconds = {name: size / speed + messages[name] * hops * assumed.latency for name, size in sent.items()}
     asked = ((stage.stage.deepspeed or {}).get("zero_optimization") or {}).get("overlap_comm", layout.zero == 3)
     hidden = assumed.overlap if asked and layout.zero in (1, 2, 3) else 0.0
     return (seconds["gradients"] + seconds["weights"]) * (1 - hidden) + seconds["embeddings"]

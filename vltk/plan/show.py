@@ -23,6 +23,9 @@ def tables(plan: dict[str, Any]) -> Iterator[RenderableType]:
         yield counts(stage)
         yield memory(stage, plan["gpu"])
         yield times(stage)
+    if plan["calibration"]:
+        yield ""
+        yield calibration(plan)
     yield ""
     yield totals(plan)
     yield scaling(plan)
@@ -33,10 +36,11 @@ def heading(plan: dict[str, Any]) -> str:
     assumed, gpu = plan["assumed"], plan["gpu"]
     speed = "speed as measured here" if assumed["mfu"] is None else f"{assumed['mfu']:.0%} of the dense peak"
     texts = f"texts of at most {assumed['tokens']} tokens" if assumed["tokens"] else "texts as long as they may be"
+    gone = f"{assumed['context_gib']:g} GiB a GPU for CUDA, {assumed['lost_share']:.0%} lost to gaps"
+    beside = "memory beside the plan as measured here" if assumed["beside"] else gone
     return (
         f"[bold]{plan['recipe']}[/bold] on {plan['gpus']} x {gpu['name']} ({gpu['memory']:.1f} GiB; {gpu['source']})\n"
-        f"Assumed: {speed}; {texts}; {assumed['context_gib']:g} GiB a GPU for CUDA, {assumed['lost_share']:.0%} lost to "
-        f"gaps; no waiting for data, no evaluation"
+        f"Assumed: {speed}; {texts}; {beside}; no waiting for data, no evaluation"
     )
 
 
@@ -90,6 +94,16 @@ def times(stage: dict[str, Any]) -> Table:
     return table
 
 
+def calibration(plan: dict[str, Any]) -> Table:
+    """Memory of the process in the measured steps, against its plan."""
+    title = "GiB of the process in the calibration: planned with the constant that few samples tell, and measured"
+    table = _table(title, "stage", "constant", "planned", "measured", "error")
+    for stage, sizes in plan["calibration"].items():
+        error = sizes["planned"] / sizes["measured"] - 1
+        table.add_row(stage, *(f"{size / GIB:.2f}" for size in sizes.values()), f"{error:+.1%}")
+    return table
+
+
 def totals(plan: dict[str, Any]) -> Table:
     table = _table("the recipe", "stage", "FLOPs", "step", "days", "GPU-hours", "layout", "micro_batch")
     for stage in plan["stages"]:
@@ -134,20 +148,24 @@ def ending(plan: dict[str, Any]) -> Iterator[str]:
             "(the fewest; within 2 % of them the soonest)."
         )
     for stage in plan["stages"]:
-        own, chosen = stage["own"], stage["chosen"]
-        if not own["fits"]:
-            yield f"Stage {stage['name']} as the recipe has it ({own['layout']}, micro_batch {own['micro_batch']}) does not fit."
-        if (own["zero"], own["micro_batch"]) != (chosen["zero"], chosen["micro_batch"]):
-            yield f"  faster here: {keys(stage)}"
+        own = stage["own"]
+        has = f"{own['layout']}, micro_batch {own['micro_batch']}"
+        typed = keys(stage, f"stages.{stage['name']}." if len(plan["stages"]) > 1 else "")
+        if typed:
+            why = "as it is it does not fit" if not own["fits"] else "for this layout"
+            yield f"Stage {stage['name']} ({has}): {why}: {typed}"
     host = max(stage["host"] for stage in plan["stages"])
     yield f"A checkpoint takes up to {host / GIB:.1f} GiB of the first node's memory while it is written."
 
 
-def keys(stage: dict[str, Any]) -> str:
-    """What to type for the chosen layout of a stage."""
-    chosen, at = stage["chosen"], f"stages.{stage['name']}."
-    zero = "deepspeed=null" if chosen["zero"] is None else f"deepspeed.zero_optimization.stage={chosen['zero']}"
-    return f"{at}micro_batch={chosen['micro_batch']} {at}{zero}"
+def keys(stage: dict[str, Any], at: str) -> str:
+    """What to type for the chosen layout of a stage, where the recipe has another one."""
+    own, chosen = stage["own"], stage["chosen"]
+    found = [f"{at}micro_batch={chosen['micro_batch']}"] if own["micro_batch"] != chosen["micro_batch"] else []
+    if own["zero"] != chosen["zero"]:
+        stage_key = f"deepspeed.zero_optimization.stage={chosen['zero']}"
+        found.append(f"{at}{'deepspeed=null' if chosen['zero'] is None else stage_key}")
+    return " ".join(found)
 
 
 def short(number: float) -> str:

@@ -93,6 +93,10 @@ class Shapes:
         name = max(own, key=own.__getitem__)
         return name, own[name]
 
+    def gathers(self) -> int:
+        """Modules with parameters of their own: ZeRO-3 gathers each by itself."""
+        return sum(any(True for _ in part.parameters(recurse=False)) for _, part in self._modules())
+
     def inputs(self, stream: str) -> int:
         """Bytes of a sample of the stream as it arrives on the device."""
         return sum(tensor[0].numel() * tensor.element_size() for tensor in self._real[stream].values())

@@ -89,6 +89,8 @@ class Trace(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # where a tensor lies, and the like
+            return func(*args, **kwargs)
         if func is _aten._local_scalar_dense.default:
             return self._values.number(args[0])
         if func is _aten.bincount.default:  # of codes, whose values nobody knows
