@@ -1,8 +1,8 @@
 """A few real steps of each stream on this device: how fast it is, and what memory is taken beside what is planned.
 
 Each stage trains in a process of its own, in a folder that is thrown away, through the loader and the engine that
-training has; what it starts from are weights drawn at random, as they change neither times nor sizes. First with few
-samples, for the memory that no plan knows (libraries, the allocator, kernels); then with the recipe's micro-batch.
+training has, and saves; what it starts from are weights drawn at random, as they change neither times nor sizes. First
+with few samples, for the memory that no plan knows (libraries, the allocator, kernels); then with its micro-batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from vltk import dist
+from vltk import checkpoint, dist
 from vltk.errors import VltkError
 from vltk.needs import require_data
 from vltk.plan.pace import Measured
@@ -29,12 +29,12 @@ from vltk.train.accumulate import run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import memory_gb
-from vltk.train.setup import Setup, build
+from vltk.train.setup import Setup, build, state_of
 from vltk.train.sources import named, own_stage, source
 from vltk.train.weights import write
 
 FEW = 8  # samples of the steps that tell the memory beside the plan
-WARM, TIMED = 2, 3  # steps of each stream
+WARM, TIMED = 2, 5  # steps of each stream
 PATIENCE = 3600  # seconds
 
 
@@ -67,7 +67,7 @@ class Calibration:
 
 
 def calibrate(recipe: Recipe, stages: Sequence[str] = ()) -> Calibration:
-    """Measures these stages, by default all. Raises Missing where data is not there, VltkError where steps cannot be made."""
+    """Measures these stages, by default all. Raises Missing where data is not there, VltkError where steps fail."""
     require_data(recipe)
     found: dict[bool, dict[str, Run]] = {True: {}, False: {}}
     for stage in stages or recipe.stages:
@@ -105,6 +105,7 @@ def steps_of(recipe: Recipe, name: str, stage: Stage, folder: Path) -> Run:
     seconds: dict[str, list[tuple[float, float]]] = {stream: [] for stream in stage.streams}
     for step, stream, batches in setup.loader:
         seconds[stream].append(_step(setup, step, stream, batches))
+    checkpoint.save(own.checkpoints, stage.steps, state_of(setup), {"step": stage.steps}, keep=1)
     kept = next(iter(setup.loader.streams.values())).pixels.held
     timed = {stream: pairs[WARM:] or pairs for stream, pairs in seconds.items()}
     return Run(
@@ -156,6 +157,8 @@ def _source(recipe: Recipe, value: str, folder: Path) -> Source:
 
 def main(path: str, name: str, few: str, *overrides: str) -> None:
     """Prints the Run of one stage as the last line."""
+    import vltk.pipeline  # noqa: F401  what training has in memory too
+
     recipe = load(path, overrides)
     dist.start()
     with tempfile.TemporaryDirectory() as folder:

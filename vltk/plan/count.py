@@ -51,7 +51,7 @@ class Comparing:
         """Its values at the three PROBES."""
         (a, _), (_, w), (b, _) = PROBES
         first, second, third = values
-        # first = pair a^2 + (every + own) a; second = pair w a^2 + (w every + own) a; third = pair w b^2 + (w every + own) b
+        # pair a^2 + (every + own) a, pair w a^2 + (w every + own) a, pair w b^2 + (w every + own) b
         pair = (third / b - second / a) / (w * (b - a))
         every = (second - first) / ((w - 1) * a) - pair * a
         return cls(pair, every, first / a - pair * a - every)

@@ -1,8 +1,8 @@
 """The memory of a process that trains on this machine's processor: what is planned, and what only steps can tell.
 
-The peak of a process (its largest resident set) is counted. Beside the planned bytes it holds Python, libraries, kernels and
-what the allocator does not give back: measured once, by steps with few samples, and the same at any size. Then the
-batches that the loader has made ahead, and the decoded images that it keeps.
+The peak of a process (its largest resident set) is counted. Beside the planned bytes it holds Python, libraries,
+kernels and what the allocator does not give back: measured by a calibration. Then the batches that the loader has made
+ahead, and the decoded images that it keeps.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from vltk.plan.memory import Layout, memory, saving
 ONE = 1  # process
 
 
-def at_most(stage: StageCount) -> float:
-    """Planned bytes of the process on plain torch, as the recipe has its batches: in a step, or in saving."""
-    return max(steps(stage, stage.stage.micro_batch), _states(stage) + saving(stage))
+def at_most(stage: StageCount, micro_batch: int | None) -> float:
+    """Planned bytes of a process on plain torch: in a step, or while it saves; the batches made ahead included."""
+    return max(steps(stage, micro_batch), _states(stage) + saving(stage)) + ahead(stage)
 
 
 def beside(stages: list[StageCount], measured: Calibration) -> dict[str, float]:
     """By stage, the bytes of a whole training beside the planned ones."""
     return {
-        stage.name: constant(stage, measured.few[stage.name])
+        stage.name: unplanned(stage, measured.usual[stage.name])
         + ahead(stage)
-        + (BUDGET if measured.few[stage.name].pixels else 0)
+        + (BUDGET if measured.usual[stage.name].pixels else 0)
         for stage in stages
     }
 
 
 def checked(stages: list[StageCount], measured: Calibration) -> dict[str, dict[str, float]]:
-    """By stage, the bytes of the steps with the recipe's micro-batch: planned with the constant, and measured."""
+    """By stage, the bytes of the steps with the recipe's micro-batch: planned, with what those with few samples took
+    beside their plan, and measured."""
     found = {}
     for stage in stages:
         few, usual = measured.few[stage.name], measured.usual[stage.name]
         large = resized(stage, usual.samples)
-        planned = steps(large, None) + constant(stage, few) + ahead(large) + usual.pixels
-        found[stage.name] = {"constant": constant(stage, few), "planned": planned, "measured": float(usual.peak)}
+        planned = at_most(large, None) + unplanned(stage, few) + usual.pixels
+        found[stage.name] = {"beside": unplanned(stage, few), "planned": planned, "measured": float(usual.peak)}
     return found
 
 
-def constant(stage: StageCount, few: Run) -> float:
-    """Bytes that no plan knows: the measured peak of a few small steps without all that is planned of them."""
-    small = resized(stage, few.samples)
-    return few.peak - steps(small, None) - ahead(small) - few.pixels
+def unplanned(stage: StageCount, run: Run) -> float:
+    """Bytes that no plan knows: the measured peak of a few steps without all that is planned of them."""
+    return run.peak - at_most(resized(stage, run.samples), None) - run.pixels
 
 
 def ahead(stage: StageCount) -> float:
@@ -56,9 +56,9 @@ def ahead(stage: StageCount) -> float:
     return waiting * max(stream.inputs * stream.batch_size for stream in stage.streams.values())
 
 
-def pixels(few: Run, images: int, few_images: int) -> float:
-    """Bytes of the decoded images that are kept once so many have been seen."""
-    return min(BUDGET, few.pixels / max(1, few_images) * images)
+def pixels(run: Run, images: int, seen: int) -> float:
+    """Bytes of the decoded images that are kept after so many, where the run has seen `seen`."""
+    return min(BUDGET, run.pixels / max(1, seen) * images)
 
 
 def resized(stage: StageCount, samples: Mapping[str, int]) -> StageCount:

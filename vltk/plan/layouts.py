@@ -46,9 +46,7 @@ def divides(stage: StageCount, count: int) -> bool:
     return all(stream.batch_size % count == 0 for stream in stage.streams.values())
 
 
-def largest(
-    stage: StageCount, count: int, zero: int | None, gpu: Gpu, assumed: Assumptions
-) -> Layout | None:
+def largest(stage: StageCount, count: int, zero: int | None, gpu: Gpu, assumed: Assumptions) -> Layout | None:
     """The one with the largest micro-batch that fits; None where not even a single sample does."""
     most = max(stream.batch_size // count for stream in stage.streams.values())
     fits, fails = 0, most + 1
@@ -101,7 +99,9 @@ def unfit(
         least = min(needed(stage, Layout(count, zero, 1), assumed) for zero in options)
         if least > gpu.bytes:
             room = sorted((one for one in gpus.every().values() if one.bytes >= least), key=lambda one: one.memory)
-            takes = f"the smallest that would: {room[0].name} ({room[0].memory:g} GiB)" if room else "no known GPU would"
+            takes = (
+                f"the smallest that would: {room[0].name} ({room[0].memory:g} GiB)" if room else "no known GPU would"
+            )
             less = "" if checkpointing else "; --checkpointing lowers the activations"
             return VltkError(
                 f"stage {stage.name} fits no layout on {count} x {gpu.name}: with one sample at a time it needs "

@@ -48,10 +48,10 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
         raise VltkError("--gpu cpu: how fast this machine is has to be measured: add --calibrate")
     stages = counted(recipe, How(fused=wishes.gpu != CPU, checkpointing=wishes.checkpointing), wishes.tokens)
     checked: dict[str, Any] = {}
-    if wishes.measured is not None:
-        beside = host.beside(stages, wishes.measured) if wishes.gpu == CPU else {}
-        wishes = replace(wishes, assumed=replace(wishes.assumed, measured=wishes.measured.paces, beside=beside))
-        checked = host.checked(stages, wishes.measured) if wishes.gpu == CPU else {}
+    if (measured := wishes.measured) is not None:
+        beside = host.beside(stages, measured) if wishes.gpu == CPU else {}
+        wishes = replace(wishes, assumed=replace(wishes.assumed, measured=measured.paces, beside=beside))
+        checked = host.checked(stages, measured) if wishes.gpu == CPU else {}
     if (error := unfit(stages, wishes.gpus, gpu, wishes.assumed, wishes.checkpointing)) is not None:
         raise error
     described = [_stage(stage, gpu, wishes) for stage in stages]

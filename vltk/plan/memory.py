@@ -2,8 +2,8 @@
 
 Weights, gradients and both moments of AdamW are fp32, bf16 is autocast (vltk.train.engines): 4, 4 and 8 bytes a number.
 Plain torch and stage 0 keep all of it on every GPU. Stages 1 to 3 add fp32 masters, a copy of the weights that a GPU
-steps (DeepSpeed stage_1_and_2.py, stage3.py), and share out: stage 1 moments and masters, stage 2 gradients too, stage 3
-weights too, which it gathers module by module and lets go of once `max_live_parameters` are there.
+steps (DeepSpeed stage_1_and_2.py, stage3.py), and share out: stage 1 moments and masters, stage 2 gradients too, stage
+3 weights too, which it gathers module by module and lets go of once `max_live_parameters` are there.
 """
 
 from __future__ import annotations
@@ -81,21 +81,17 @@ def memory(stage: StageCount, stream: StreamCount, layout: Layout) -> Memory:
     comparing = stream.comparing.at(layout.local(stream), layout.gpus)
     inputs = stream.inputs * layout.local(stream)
     whole = layout.zero in (None, 0, 1)
-    if whole and rounds == 1:  # gradients grow while activations go
-        backward = max(stream.together.at(micro), activations)
-    else:
-        backward = activations + gradients
-    if rounds > 1:
-        most = max(backward, comparing)  # before the first backward, without a graph of the model
-    else:
-        most = max(backward, stream.kept.at(micro) + comparing)
+    alone = whole and rounds == 1  # its gradients grow while activations go
+    backward = max(stream.together.at(micro), activations) if alone else activations + gradients
+    compared = comparing if rounds > 1 else stream.kept.at(micro) + comparing  # accumulation compares without a graph
+    most = max(backward, compared)
     flat = FP32 * stream.active if layout.gpus > 1 and layout.zero in (None, 0) else 0.0  # gradients on their way
     offloaded = _offloaded(stage, layout, states)
     parts = {
         **states,
         "gradients": gradients,
         "inputs": float(inputs),
-        "activations": max(activations, comparing if rounds > 1 else stream.kept.at(micro) + comparing),
+        "activations": max(activations, compared),
         "gather": gather,
         "buckets": max(buckets, flat),
     }
@@ -103,9 +99,7 @@ def memory(stage: StageCount, stream: StreamCount, layout: Layout) -> Memory:
     return Memory({name: parts[name] for name in PARTS}, peak, offloaded)
 
 
-def _states(
-    stage: StageCount, stream: StreamCount, layout: Layout
-) -> tuple[dict[str, float], float, float, float]:
+def _states(stage: StageCount, stream: StreamCount, layout: Layout) -> tuple[dict[str, float], float, float, float]:
     """What is there all the time by part; then gradients, buckets and gathered weights of the stream."""
     zero, world = layout.zero, layout.gpus
     every, trained = stage.parameters, stage.reached

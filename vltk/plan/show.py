@@ -96,8 +96,8 @@ def times(stage: dict[str, Any]) -> Table:
 
 def calibration(plan: dict[str, Any]) -> Table:
     """Memory of the process in the measured steps, against its plan."""
-    title = "GiB of the process in the calibration: planned with the constant that few samples tell, and measured"
-    table = _table(title, "stage", "constant", "planned", "measured", "error")
+    title = "GiB of the process in the calibration: beside the plan with few samples; planned with that, and measured"
+    table = _table(title, "stage", "beside", "planned", "measured", "error")
     for stage, sizes in plan["calibration"].items():
         error = sizes["planned"] / sizes["measured"] - 1
         table.add_row(stage, *(f"{size / GIB:.2f}" for size in sizes.values()), f"{error:+.1%}")
@@ -136,9 +136,10 @@ def scaling(plan: dict[str, Any]) -> Table:
 def ending(plan: dict[str, Any]) -> Iterator[str]:
     assumed, cheapest = plan["assumed"], plan["cheapest"]
     yield (
-        f"Simulated: {assumed['link_gb_s']:g} GB/s a GPU among {assumed['node']} of a node, {assumed['network_gb_s']:g} beyond; "
-        f"{assumed['latency'] * 1e6:g} us a message, log2(GPUs) of them; {assumed['overlap']:.0%} of the traffic of ZeRO-3 "
-        "and overlap_comm hidden, none of the others'; efficiency of the GPUs the same at every number."
+        f"Simulated: {assumed['link_gb_s']:g} GB/s a GPU among {assumed['node']} of a node, "
+        f"{assumed['network_gb_s']:g} beyond; {assumed['latency'] * 1e6:g} us a message, log2(GPUs) of them; "
+        f"{assumed['overlap']:.0%} of the traffic of ZeRO-3 and of overlap_comm hidden, none of the "
+        "others'; efficiency of the GPUs the same at every number."
     )
     if cheapest is None:
         yield "No number of GPUs ends within these days."

@@ -6,6 +6,7 @@ family and objective is counted and none is described here. The batches are thos
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -70,7 +71,11 @@ class Shapes:
         codes = helpers["codes"].codes if "codes" in helpers else None
         for tensor in (*model.parameters(), *model.buffers()):
             cast(Any, tensor).constant = None  # the value that a small tensor was made of, which no replica can copy
-        with self._fake, patch.object(nn.Module, "float", lambda part: part):  # all are, and shapes cannot be turned
+        with (
+            _unwarned(),
+            self._fake,
+            patch.object(nn.Module, "float", lambda part: part),
+        ):  # all are, and shapes cannot be turned
             self.pretraining = Pretraining(model, objectives, codes, stage.average)
         self._names = dict(self._named())
         self._step = max(1, *self.pretraining.starts.values()) if self.pretraining.starts else 1
@@ -162,7 +167,9 @@ class Shapes:
     @contextmanager
     def _traced(self, stream: str, size: int, how: How, world: int = 1) -> Iterator[tuple[Trace, dict[str, Tensor]]]:
         values = Values()
-        real = {name: tensor[torch.arange(size) % SAMPLES] for name, tensor in self._real[stream].items() if _counts(tensor)}
+        real = {
+            name: tensor[torch.arange(size) % SAMPLES] for name, tensor in self._real[stream].items() if _counts(tensor)
+        }
         trace = Trace(self._names, values, self.pretraining.named_parameters())
         with ExitStack() as held:
             held.enter_context(patch.object(dist, "gather_with_grad", partial(_repeated, world=world)))
@@ -205,6 +212,14 @@ def component(name: str) -> str:
         return f"objective {rest.split('.')[1]}" if "." in rest else OUTSIDE
     head, *below = rest.split(".")
     return f"{head}.{below[0]}" if head == "heads" and below else head
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Copying shapes, as replicas do, warns of what torch itself does there."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+        yield
 
 
 def _counts(tensor: Tensor) -> bool:

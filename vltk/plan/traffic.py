@@ -1,8 +1,9 @@
 """Bytes that a GPU sends in a step: gradients, weights, and embeddings that are compared across GPUs.
 
-Rings are counted: an all-reduce of n bytes among P sends 2 n (P - 1) / P, a gather or a scatter half of that. DeepSpeed's
-stages 1 and 2 all-reduce gradients (its use_multi_rank_bucket_allreduce), 1 once a step and 2 with every micro-batch, and gather
-the stepped weights, of idle towers too; stage 3 gathers weights for each forward and each backward, and scatters gradients.
+Rings are counted: an all-reduce of n bytes among P sends 2 n (P - 1) / P, a gather or a scatter half of that.
+DeepSpeed's stages 1 and 2 all-reduce gradients (its use_multi_rank_bucket_allreduce), 1 once a step and 2 with every
+micro-batch, and gather the stepped weights, of idle towers too; stage 3 gathers weights for each forward and each
+backward, and scatters gradients.
 """
 
 from __future__ import annotations
