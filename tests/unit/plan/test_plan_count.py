@@ -119,17 +119,15 @@ def test_lines_and_comparisons_are_read_off_exactly() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_can_be_planned(name: str, home: Path) -> None:
     """Cut down to toy size; its parameters are those of the models themselves."""
-    external = ["stages.joint.frozen=null"] if name == "none" else []
-    recipe = load(name, [DEBUG, *external])
+    recipe = load(name, [DEBUG])
     found = plan(recipe, Wishes(gpus=2))
     for stage in found["stages"]:
         model = recipe.stages[stage["name"]].model.build()
         own = {part: n for part, n in stage["parameters"].items() if not part.startswith("objective")}
         assert sum(own.values()) == sum(parameter.numel() for parameter in model.parameters())
         assert stage["days"] > 0 and all(stream["flops"] > 0 for stream in stage["streams"].values())
-    assert (
-        found["cheapest"]["gpu_hours"] == min(row["gpu_hours"] or 1e9 for row in found["scaling"]) or found["scaling"]
-    )
+    possible = [row["gpu_hours"] for row in found["scaling"] if row["days"] is not None]
+    assert min(possible) <= found["cheapest"]["gpu_hours"] <= 1.02 * min(possible)
 
 
 def test_a_teacher_and_an_average_are_replicas(home: Path) -> None:

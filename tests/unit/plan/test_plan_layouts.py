@@ -164,7 +164,7 @@ def replace_memory(size: float) -> Gpu:
 
 def test_the_least_of_zero_among_equals() -> None:
     own = stage()
-    chosen = best(own, 4, GPU.model_copy(update={"link": 1e6}), Assumptions(latency=0))
+    chosen = best(own, 4, GPU.model_copy(update={"link": 1e6, "memory_bandwidth": 1e6}), Assumptions(latency=0))
     assert chosen is not None and chosen.layout == Layout(4, None, 256)
     slow = best(own, 4, GPU, Assumptions(latency=0))
     assert slow is not None and slow.layout.zero == 3
@@ -200,7 +200,7 @@ def test_the_gpus_are_data() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--gpu", "a100"], "no GPU 'a100'; did you mean 'a100-"),
+        (["--gpu", "a100"], "no GPU 'a100'; did you mean 'a10'?"),
         (["--gpu", "cpu"], "how fast this machine is has to be measured: add --calibrate"),
         (["--gpus", "3"], "3 GPUs cannot share the batches"),
         (["--tokens", "2"], "--tokens 2: a text has at least 3"),
