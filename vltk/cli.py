@@ -293,6 +293,27 @@ def export(
 
 
 @app.command()
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    gpu: Annotated[str, typer.Option(help="As a100-80g; `cpu` is this machine, to be measured.")] = "a100-80g",
+    gpus: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    mfu: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the dense peak that is reached.")] = 0.4,
+    days: Annotated[float | None, typer.Option(help="The cheapest number of GPUs that ends within them.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Of the longest text of a batch. Default: as long as any.")] = None,
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Blocks run again in backward.")] = False,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few steps of each stream here.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What training a recipe takes: parameters, FLOPs, memory, traffic, days, and the cheapest layout."""
+    from vltk import recipe as recipes
+    from vltk.plan import commands
+
+    options = commands.Wishes(gpu=gpu, gpus=gpus, days=days, tokens=tokens, checkpointing=checkpointing)
+    commands.tell(recipes.load(recipe, overrides or []), options, mfu, calibrate, as_json)
+
+
+@app.command()
 def doctor() -> None:
     """See whether this machine can train: packages, devices, room, two processes, ten steps."""
     from vltk.doctor import examine

@@ -47,6 +47,7 @@ COMMANDS = [
     ["data", "rm"],
     ["import", "hf"],
     ["sweep"],
+    ["plan"],
 ]
 
 

@@ -42,10 +42,11 @@ MAY_IMPORT = {
     "doctor": LEAVES | {"data", "run"},
     "launch": {"errors", "dist", "log", "pulse", "recipe"},
     "needs": LEAVES | {"recipe", "data"},
+    "plan": LEAVES | {"models", "data", "recipe", "run", "train", "needs", "hf", "checkpoint", "pipeline"},
     "pipeline": EVERYTHING,
     "report": EVERYTHING,
     "sweep": EVERYTHING,
-    "cli": EVERYTHING | {"cli_data", "sweep"},
+    "cli": EVERYTHING | {"cli_data", "sweep", "plan"},
     "cli_data": LEAVES | {"data"},
     "__main__": {"cli"},
 }

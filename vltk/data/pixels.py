@@ -20,9 +20,14 @@ class PixelCache:
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
-        self.left = budget
+        self.budget = self.left = budget
         self._kept: dict[tuple[str, int], np.ndarray] = {}
         self._lock = Lock()
+
+    @property
+    def held(self) -> int:
+        """Bytes of the pixels that are kept."""
+        return self.budget - self.left
 
     def decoded(self, dataset: Dataset, index: int, sample: Sample) -> np.ndarray:
         """`(H, W, 3)` uint8, not to be changed. Raises BadSample."""

@@ -50,11 +50,11 @@ class Rehearsal:
     """Models, objectives and batches of shapes alone; all of one rehearsal may meet one another."""
 
     def __init__(self) -> None:
-        self._shapes = FakeTensorMode(allow_non_fake_inputs=True)
+        self.shapes = FakeTensorMode(allow_non_fake_inputs=True)
 
     def build(self, choice: Choice, **provided: Any) -> Any:
         """The part, its parameters without memory."""
-        with self._shapes:
+        with self.shapes:
             return choice.build(**provided)
 
     def stream(self, name: str, stage: Stage, views: dict[str, dict[str, Any]]) -> DataStream:
@@ -93,7 +93,7 @@ class Rehearsal:
         views = {view for part in objectives.values() for view in part.views}
         try:
             plan = Plan.of(read for part in objectives.values() for read in part.reads(views))
-            with _unlogged(), self._shapes as shapes, _Values(), torch.no_grad():
+            with _unlogged(), self.shapes as shapes, _Values(), torch.no_grad():
                 encoded = Encoded(model, {name: shapes.from_tensor(t) for name, t in batch.items()}, plan, codes)
                 for part in objectives.values():
                     part(encoded, 0, *_lesson(part, encoded, views))
