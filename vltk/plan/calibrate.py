@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from vltk import checkpoint, dist
+from vltk import dist
 from vltk.errors import VltkError
 from vltk.needs import require_data
 from vltk.plan.pace import Measured
@@ -29,7 +29,8 @@ from vltk.train.accumulate import run_step
 from vltk.train.optim import learning_rate
 from vltk.train.pretraining import on_device
 from vltk.train.recorder import memory_gb
-from vltk.train.setup import Setup, build, state_of
+from vltk.train.saving import Saver
+from vltk.train.setup import Setup, build, pieces_of
 from vltk.train.sources import named, own_stage, source
 from vltk.train.weights import write
 
@@ -105,7 +106,8 @@ def steps_of(recipe: Recipe, name: str, stage: Stage, folder: Path) -> Run:
     seconds: dict[str, list[tuple[float, float]]] = {stream: [] for stream in stage.streams}
     for step, stream, batches in setup.loader:
         seconds[stream].append(_step(setup, step, stream, batches))
-    checkpoint.save(own.checkpoints, stage.steps, state_of(setup), {"step": stage.steps}, keep=1)
+    with Saver(own.checkpoints, stage.checkpoint) as saver:
+        saver.save(stage.steps, pieces_of(setup), {"step": stage.steps})
     kept = next(iter(setup.loader.streams.values())).pixels.held
     timed = {stream: pairs[WARM:] or pairs for stream, pairs in seconds.items()}
     return Run(
