@@ -301,7 +301,6 @@ def plan(
     mfu: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the dense peak that is reached.")] = 0.4,
     days: Annotated[float | None, typer.Option(help="The cheapest number of GPUs that ends within them.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Of the longest text of a batch. Default: as long as any.")] = None,
-    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Blocks run again in backward.")] = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few steps of each stream here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -309,7 +308,7 @@ def plan(
     from vltk import recipe as recipes
     from vltk.plan import commands
 
-    options = commands.Wishes(gpu=gpu, gpus=gpus, days=days, tokens=tokens, checkpointing=checkpointing)
+    options = commands.Wishes(gpu=gpu, gpus=gpus, days=days, tokens=tokens)
     commands.tell(recipes.load(recipe, overrides or []), options, mfu, calibrate, as_json)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as torch_dist
@@ -83,15 +83,6 @@ def refuse(what: str, problems: Sequence[str]) -> None:
     """Raises VltkError where there are any."""
     if problems:
         raise VltkError(f"the checkpoint is not one of this {what}:\n" + "\n".join(f"  {line}" for line in problems))
-
-
-def from_main(value: Any) -> Any:
-    """The main process's `value` (plain data) on every rank."""
-    if dist.world() == 1:
-        return value
-    box = [value]
-    torch_dist.broadcast_object_list(box)
-    return box[0]
 
 
 def tensor_from_main(value: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
