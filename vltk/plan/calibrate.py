@@ -2,8 +2,8 @@
 
 Each stage trains in a process of its own, in a folder that is thrown away, through the loader and the engine that
 training has, and saves beside its last steps; what it starts from are weights drawn at random, as they change neither
-times nor sizes. First with few samples, for the memory that no plan knows (libraries, allocator, kernels); then with its
-micro-batch.
+times nor sizes. First with few samples, for the memory that no plan knows (libraries, kernels, allocator); then with
+its micro-batch.
 """
 
 from __future__ import annotations
