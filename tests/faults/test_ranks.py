@@ -113,6 +113,38 @@ def test_frozen(home: Path) -> None:
         assert "most recent call first" in Path(f"runs/frozen/train/ranks/{rank}.log").read_text()
 
 
+HANGS = """\
+import os, sys, threading, time
+
+def patch():
+    while getattr(sys.modules.get("vltk.train.loop"), "run_step", None) is None:
+        time.sleep(0.01)
+    loop = sys.modules["vltk.train.loop"]
+    run_step = loop.run_step
+    loop.run_step = lambda *given: time.sleep(1000) if given[4] == 15 else run_step(*given)
+
+if os.environ.get("RANK") == "1":
+    threading.Thread(target=patch, daemon=True).start()
+"""
+
+
+@pytest.mark.slow
+def test_a_hung_collective_is_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rank never comes to it, though it lives; where each of them stood is in its log."""
+    Path("hook").mkdir()
+    Path("hook/sitecustomize.py").write_text(HANGS)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path('hook').resolve()}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vltk", *OPTIONS, *TWO, "name=hung", "faults.hang=5"]
+    began = time.monotonic()
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 75 and time.monotonic() - began < 60
+    said = "rank 0 on localhost: step 15 has not ended on any rank within 5 seconds (faults.hang)"
+    assert process.stderr.startswith(said), process.stderr
+    stuck, waiting = (Path(f"runs/hung/train/ranks/{rank}.log").read_text() for rank in (1, 0))
+    assert "sitecustomize.py" in stuck and "most recent call first" in stuck
+    assert "sitecustomize.py" not in waiting and "in sum_over_ranks" in waiting
+
+
 @pytest.mark.slow
 def test_torchrun_starts_again(home: Path) -> None:
     """Two agents of one rank each, whose store still holds what the killed ranks had left there."""
