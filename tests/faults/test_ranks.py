@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, ROOT, call, facts, losses, start, vltk_process, weights
+from tests.harness import DEBUG, ROOT, SIZES, call, facts, losses, start, vltk_process, weights
+from vltk.data.shard import write_dataset
+from vltk.data.sources import shapes
 
 OPTIONS = ["train", "clip-tiny", DEBUG, "steps=40", "checkpoint.every=10", "log_every=5", "evaluate=null"]
 TWO = ["--gpus", "2"]
@@ -67,6 +70,26 @@ def test_the_launcher_is_killed(home: Path) -> None:
         assert time.monotonic() < deadline, alive
         time.sleep(0.05)
     assert facts("orphans/train")["status"] == "running"
+
+
+def test_ranks_that_are_not_alike(home: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every difference is named, with the key, before anything is written."""
+    shutil.copytree(stand_ins / "shapes", home / "other/shapes")
+    others = shapes.records(1, "train", SIZES["train"])
+    write_dataset(home / "other/shapes/train", others, {"kind": "other"}, replace=True)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        said = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = []
+    for rank, (data, seed) in enumerate([(stand_ins, 0), (home / "other", 1)]):
+        for name, value in {**said, "RANK": str(rank), "LOCAL_RANK": str(rank), "VLTK_DATA": str(data)}.items():
+            monkeypatch.setenv(name, value)
+        ranks.append(start(*OPTIONS, f"seed={seed}"))
+    (_, first), (_, second) = (rank.communicate(timeout=60) for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [1, 1] and second == ""
+    assert "the ranks are not alike" in first and "recipe of stage train.seed: rank 0 has 0, is 1\n" in first
+    assert "data of stage train.shapes/train: rank 0 has" in first and "Traceback" not in first
+    assert not Path("runs").exists()
 
 
 def test_a_world_that_does_not_fit(home: Path) -> None:
