@@ -150,6 +150,15 @@ def tensors() -> float:
     return sum(storages.values()) / 2**20
 
 
+def predicted(stage: int | None, module: nn.Module) -> float:
+    """MiB of a rank for fp32 weights, gradients and two moments as ZeRO cuts them; stages 1 and 2 step a copy of their
+    part."""
+    size = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
+    part = 1 / dist.world()
+    each = {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 16 * part}[stage]
+    return size * each / 2**20
+
+
 def in_processes(world: int, work: Callable[..., Any], *args: Any) -> list[Any]:
     """What `work(*args)` returned on each rank of `world` processes of one thread, joined by gloo."""
     with socket.socket() as free:

@@ -27,7 +27,7 @@ from rich.table import Table
 from vltk.data.dataset import data_root
 from vltk.log import console
 from vltk.plan import host
-from vltk.plan.calibrate import TIMED, WARM, Calibration, calibrate
+from vltk.plan.calibrate import BESIDE, TIMED, WARM, Calibration, calibrate
 from vltk.plan.count import StageCount
 from vltk.plan.make import counted
 from vltk.plan.stage import How
@@ -95,7 +95,7 @@ def predicted_memory(stage: StageCount, calibration: Calibration, steps: int) ->
     run = calibration.usual["joint"]
     pictured = [stream for stream in stage.streams.values() if stream.name != "text"]
     images = sum(stream.share * steps * stream.batch_size for stream in pictured)
-    seen = sum((WARM + TIMED) * run.samples[stream.name] for stream in pictured)
+    seen = sum((WARM + TIMED + BESIDE) * run.samples[stream.name] for stream in pictured)
     pixels = host.pixels(run, int(images), seen)
     return (host.at_most(stage, stage.stage.micro_batch) + host.unplanned(stage, run) + pixels) / 2**30
 

@@ -13,8 +13,18 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, resident, tensors
-from vltk import dist
+from benchmarks.joint import (
+    STREAMS,
+    batch,
+    engine_of,
+    in_processes,
+    load_engine,
+    made,
+    one_step,
+    predicted,
+    resident,
+    tensors,
+)
 
 IMAGE, BATCH, WARM = 112, 16, 3
 BUCKET = 1_000_000  # numbers; DeepSpeed sets 2 GB aside by default
@@ -73,17 +83,10 @@ def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str,
             number += 1
     held: list[float] = []
     one_step(engine, built[0], "pairs", drawn, number, steps, between=lambda: held.append(tensors()))
-    size = sum(parameter.ds_numel if stage == 3 else parameter.numel() for parameter in built[0].parameters())
     medians = {
         way: statistics.mean(statistics.median(times[WARM:]) for times in of.values()) for way, of in clock.items()
     }
-    return medians | {"resident": resident() - before, "tensors": held[0], "predicted": size / 2**20 * bytes_of(stage)}
-
-
-def bytes_of(stage: int | None) -> float:
-    """A parameter's fp32 weight, gradient and two moments on one rank; stages 1 and 2 step a copy of their part."""
-    part = 1 / dist.world()
-    return {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 16 * part}[stage]
+    return medians | {"resident": resident() - before, "tensors": held[0], "predicted": predicted(stage, built[0])}
 
 
 def summed(stage: int | None, world: int, every: list[dict[str, Any]]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def train(
     gpus: Annotated[int | None, typer.Option(min=1, help="Processes, one a GPU. Default: every GPU there is.")] = None,
     hostfile: Annotated[Path | None, typer.Option(help="Machines to train on, as: worker-1 slots=8.")] = None,
     max_restarts: Annotated[int, typer.Option(min=0, help="Starts again by itself, with the hosts that are left.")] = 0,
-    sbatch: Annotated[bool, typer.Option("--sbatch", help="Print a script for SLURM, of --nodes with --gpus.")] = False,
+    sbatch: Annotated[bool, typer.Option("--sbatch", help="Print a script for SLURM; --gpus a node, else 8.")] = False,
     nodes: Annotated[int, typer.Option(min=1, help="With --sbatch.")] = 1,
 ) -> None:
     """Run the stages of a recipe that are not yet finished, into runs/NAME/STAGE."""
@@ -106,9 +106,10 @@ def train(
 
     again = ["train", recipe, *(overrides or []), *(["--redo"] if redo else [])]
     if sbatch:
-        from vltk.launch.sbatch import script
+        from vltk.launch.sbatch import GPUS, script
 
-        typer.echo(script(recipes.glance(recipe, overrides or []).name, again, nodes, gpus, max_restarts), nl=False)
+        name = recipes.glance(recipe, overrides or []).name
+        typer.echo(script(name, again, nodes, gpus or GPUS, max_restarts), nl=False)
         return
     launch.adopt()
     needs.require_data(recipes.glance(recipe, overrides or []))
@@ -284,7 +285,7 @@ def parts(
 def export(
     kind: Annotated[Literal["hf", "weights"], typer.Argument(help="hf: for from_pretrained. weights: safetensors.")],
     run: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="A run by name or folder.")],
-    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where to write. Default: RUN-KIND here.")] = None,
 ) -> None:
     """Write the weights of a run for other tools."""
     from vltk.convert import export as write
@@ -301,7 +302,6 @@ def plan(
     mfu: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the dense peak that is reached.")] = 0.4,
     days: Annotated[float | None, typer.Option(help="The cheapest number of GPUs that ends within them.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Of the longest text of a batch. Default: as long as any.")] = None,
-    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Blocks run again in backward.")] = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few steps of each stream here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -309,7 +309,7 @@ def plan(
     from vltk import recipe as recipes
     from vltk.plan import commands
 
-    options = commands.Wishes(gpu=gpu, gpus=gpus, days=days, tokens=tokens, checkpointing=checkpointing)
+    options = commands.Wishes(gpu=gpu, gpus=gpus, days=days, tokens=tokens)
     commands.tell(recipes.load(recipe, overrides or []), options, mfu, calibrate, as_json)
 
 

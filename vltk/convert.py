@@ -87,8 +87,8 @@ def _codes_stage(given: HfModel) -> list[Imported]:
     return [Imported("codes", imported(choice, given.folder, image=size), codes)]
 
 
-def export(kind: str, spec: str, folder: Path) -> Path:
-    """Writes the weights of `RUN[@STEP]` into a new folder.
+def export(kind: str, spec: str, folder: Path | None = None) -> Path:
+    """Writes the weights of `RUN[@STEP]` into a new folder, by default one here that is named after them.
 
     hf: config.json and model.safetensors for `from_pretrained`, with the image codebook that the run was trained on and
     its vocabulary; weights: model.safetensors and recipe.yaml, a run folder again.
@@ -100,6 +100,7 @@ def export(kind: str, spec: str, folder: Path) -> Path:
     stage = load_stage(source)
     weights, step = read_weights(source)
     refuse_some(mismatches(shapes(stage.model), weights), f"the weights of {source.path} are of another architecture")
+    folder = folder or Path(f"{source.name.replace('/', '-')}-{step}-{kind}")
     with _whole(folder) as part:
         if kind == "hf":
             _write_hf(source, stage.model, weights, part)

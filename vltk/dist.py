@@ -100,7 +100,7 @@ def from_main(tensor: Tensor) -> Tensor:
     """The main process's `tensor` on each rank, where all have one of the same shape; without gradient."""
     if world() == 1:
         return tensor
-    own = tensor.detach().clone()
+    own = tensor.detach().clone(memory_format=torch.contiguous_format)
     torch_dist.broadcast(own, 0)
     return own
 

@@ -142,9 +142,9 @@ class Pulse:
         steps = {0: self._step} | {rank: beat["step"] for rank, beat in beats.items()}
         behind = min(steps, key=lambda rank: steps[rank])
         which = f"step {steps[behind]}" if steps[behind] >= 0 else "what follows the last step"
-        return self._lost(
-            behind, f"{which} has not ended within {self.hang:.0f} seconds (faults.hang); the stacks are in ranks/*.log"
-        )
+        where = " on any rank" if len(set(steps.values())) == 1 else ""
+        text = f"{which} has not ended{where} within {self.hang:.0f} seconds (faults.hang)"
+        return self._lost(behind, f"{text}; the stacks are in ranks/*.log")
 
     def _lost(self, rank: int, text: str) -> Verdict:
         return Verdict(rank, self._hosts.get(rank, dist.host()), text, 75, failed=False)

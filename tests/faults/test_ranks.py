@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, ROOT, call, facts, losses, start, vltk_process, weights
+from tests.harness import DEBUG, ROOT, SIZES, call, facts, losses, start, vltk_process, weights
+from vltk.data.shard import write_dataset
+from vltk.data.sources import shapes
 
 OPTIONS = ["train", "clip-tiny", DEBUG, "steps=40", "checkpoint.every=10", "log_every=5", "evaluate=null"]
 TWO = ["--gpus", "2"]
@@ -69,6 +72,26 @@ def test_the_launcher_is_killed(home: Path) -> None:
     assert facts("orphans/train")["status"] == "running"
 
 
+def test_ranks_that_are_not_alike(home: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every difference is named, with the key, before anything is written."""
+    shutil.copytree(stand_ins / "shapes", home / "other/shapes")
+    others = shapes.records(1, "train", SIZES["train"])
+    write_dataset(home / "other/shapes/train", others, {"kind": "other"}, replace=True)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        said = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = []
+    for rank, (data, seed) in enumerate([(stand_ins, 0), (home / "other", 1)]):
+        for name, value in {**said, "RANK": str(rank), "LOCAL_RANK": str(rank), "VLTK_DATA": str(data)}.items():
+            monkeypatch.setenv(name, value)
+        ranks.append(start(*OPTIONS, f"seed={seed}"))
+    (_, first), (_, second) = (rank.communicate(timeout=60) for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [1, 1] and second == ""
+    assert "the ranks are not alike" in first and "recipe of stage train.seed: rank 0 has 0, is 1\n" in first
+    assert "data of stage train.shapes/train: rank 0 has" in first and "Traceback" not in first
+    assert not Path("runs").exists()
+
+
 def test_a_world_that_does_not_fit(home: Path) -> None:
     process = vltk_process(*OPTIONS, "--gpus", "3")
     assert process.returncode == 2 and process.stderr.count("\n") == 1
@@ -111,6 +134,38 @@ def test_frozen(home: Path) -> None:
     assert complained.startswith("rank 1 on localhost: was not heard of for 30 seconds: dead, frozen or cut off")
     for rank in (0, 1):
         assert "most recent call first" in Path(f"runs/frozen/train/ranks/{rank}.log").read_text()
+
+
+HANGS = """\
+import os, sys, threading, time
+
+def patch():
+    while getattr(sys.modules.get("vltk.train.loop"), "run_step", None) is None:
+        time.sleep(0.01)
+    loop = sys.modules["vltk.train.loop"]
+    run_step = loop.run_step
+    loop.run_step = lambda *given: time.sleep(1000) if given[4] == 15 else run_step(*given)
+
+if os.environ.get("RANK") == "1":
+    threading.Thread(target=patch, daemon=True).start()
+"""
+
+
+@pytest.mark.slow
+def test_a_hung_collective_is_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rank never comes to it, though it lives; where each of them stood is in its log."""
+    Path("hook").mkdir()
+    Path("hook/sitecustomize.py").write_text(HANGS)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path('hook').resolve()}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vltk", *OPTIONS, *TWO, "name=hung", "faults.hang=5"]
+    began = time.monotonic()
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 75 and time.monotonic() - began < 60
+    said = "rank 0 on localhost: step 15 has not ended on any rank within 5 seconds (faults.hang)"
+    assert process.stderr.startswith(said), process.stderr
+    stuck, waiting = (Path(f"runs/hung/train/ranks/{rank}.log").read_text() for rank in (1, 0))
+    assert "sitecustomize.py" in stuck and "most recent call first" in stuck
+    assert "sitecustomize.py" not in waiting and "in sum_over_ranks" in waiting
 
 
 @pytest.mark.slow

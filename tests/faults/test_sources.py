@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from safetensors.torch import load_file
 
-from tests.harness import DEBUG, TOY, call, facts
+from tests.harness import DEBUG, TOY, call, facts, saved
 from vltk.run import RunFolder, load
 
 OTHER = ["train", "toy.yaml", DEBUG, "name=other", "stages.first=null"]
@@ -48,7 +47,7 @@ def test_an_earlier_step_of_an_earlier_stage(home: Path) -> None:
     kept = {path.name for path in Path("runs/flava-tiny/codes/checkpoints").iterdir()}
     assert kept == {"step-00000001", "step-00000005"}
     assert facts("flava-tiny/image")["frozen"] == {"codes": "../codes@1"}
-    early = load_file("runs/flava-tiny/codes/checkpoints/step-00000001/weights.safetensors")
+    early = saved(Path("runs/flava-tiny/codes/checkpoints/step-00000001"))["weights"]
     Path("runs").rename("elsewhere")  # a run may be moved with its stages
     helper = load("elsewhere/flava-tiny/image").helpers["codes"].state_dict()
     assert len(helper) > 10 and all(tensor.equal(early[f"model.{name}"]) for name, tensor in helper.items())

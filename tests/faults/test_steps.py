@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from tests.harness import DEBUG, call, facts, losses, rows, weights
+from vltk.checkpoint import writing
 from vltk.train import loop
 from vltk.train.signals import Signals
 
@@ -75,6 +77,25 @@ def test_gone_back(home: Path, poison: set[int], capsys: pytest.CaptureFixture[s
     assert [step for step, _, _ in whole] == list(range(1, 13))
     assert whole[:6] == other[:6] and whole[6:] != other[6:]
     assert facts("whole/train")["status"] == "finished"
+
+
+def test_gone_back_while_a_checkpoint_is_being_written(
+    home: Path, poison: set[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is waited for, and is the one that the run goes back to: what it does must not depend on the disk."""
+    write = writing.write
+
+    def slow(path: Path, *more: Any) -> Any:
+        time.sleep(0.5)
+        return write(path, *more)
+
+    poison |= {6}
+    assert call(*OPTIONS, "name=quick", "faults.rollbacks=1", "checkpoint.asynchronous=false") == 0
+    capsys.readouterr()
+    monkeypatch.setattr(writing, "write", slow)
+    assert call(*OPTIONS, "name=slow", "faults.rollbacks=1") == 0
+    assert "back to the checkpoint of step 6, on with other draws" in capsys.readouterr().err
+    assert losses("slow/train") == losses("quick/train") and weights("slow/train") == weights("quick/train")
 
 
 def test_ended_in_between(home: Path, poison: set[int], monkeypatch: pytest.MonkeyPatch) -> None:

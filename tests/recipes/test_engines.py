@@ -70,6 +70,7 @@ def test_weights_of_a_run_whose_checkpoints_are_in_parts(home: Path) -> None:
     with (folder / "rank-00001.safetensors").open("r+b") as file:
         file.truncate(100)
     assert call("export", "weights", "parts@1", "damaged") == 1 and not Path("damaged").exists()
+    assert call("export", "weights", "parts") == 0 and Path("parts-train-2-weights/model.safetensors").exists()
 
 
 def test_micro_batches(home: Path) -> None:

@@ -60,18 +60,24 @@ def test_the_first_rank_falls_silent(tmp_path: Path, monkeypatch: Any) -> None:
     assert "rank': 0" in (tmp_path / "found").read_text()
 
 
-def a_step_hangs() -> dict[str, Any] | None:
-    """Rank 1 is a step behind, and neither moves."""
+def a_step_hangs(behind: int) -> dict[str, Any] | None:
+    """Rank 1 is so many steps behind, and neither moves."""
     listener = begun(hang=1.0)
-    pulse.step(7 - dist.rank(), 1.0)
+    pulse.step(7 - behind * dist.rank(), 1.0)
     found = listener.wait(10)
     dist.barrier()
     return found
 
 
 def test_a_step_hangs(tmp_path: Path) -> None:
-    found = in_processes(2, a_step_hangs, tmp_path)
+    found = in_processes(2, a_step_hangs, tmp_path, 1)
     assert found["rank"] == 1 and found["text"].startswith("step 6 has not ended within 1 seconds (faults.hang)")
+
+
+def test_all_hang_in_the_same_step(tmp_path: Path) -> None:
+    """Nobody can say whose fault it is."""
+    found = in_processes(2, a_step_hangs, tmp_path, 0)
+    assert found["text"].startswith("step 7 has not ended on any rank within 1 seconds (faults.hang)")
 
 
 def the_first_works_alone() -> list[bool]:

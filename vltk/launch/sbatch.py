@@ -7,12 +7,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from vltk.errors import VltkError
-
+GPUS = 8  # of a node, where it is not said
 WARNING = 300  # seconds before the time is up at which a run is asked to save and stop
 SCRIPT = """\
 #!/bin/bash
 # What stands behind sbatch on its command line goes before the lines here: sbatch --time 2-0 --partition NAME SCRIPT
+# Nodes and GPUs of a node: vltk train ... --sbatch --nodes {nodes} --gpus {gpus}
 #SBATCH --job-name={name}
 #SBATCH --nodes={nodes}
 #SBATCH --ntasks-per-node={gpus}
@@ -35,10 +35,8 @@ exit $code
 """
 
 
-def script(name: str, arguments: Sequence[str], nodes: int, gpus: int | None, restarts: int) -> str:
-    """The script; `gpus` a node, each with a task of its own. Raises VltkError where their number is not given."""
-    if gpus is None:
-        raise VltkError("--sbatch: how many GPUs has a node? Say it, as --nodes 4 --gpus 8")
+def script(name: str, arguments: Sequence[str], nodes: int, gpus: int, restarts: int) -> str:
+    """The script; `gpus` a node, each with a task of its own."""
     command = shlex.join([sys.executable, "-m", "vltk", *arguments])
     return SCRIPT.format(
         name=shlex.quote(name), nodes=nodes, gpus=gpus, restarts=restarts, warning=WARNING,

@@ -1,8 +1,9 @@
 """A few real steps of each stream on this device: how fast it is, and what memory is taken beside what is planned.
 
 Each stage trains in a process of its own, in a folder that is thrown away, through the loader and the engine that
-training has, and saves; what it starts from are weights drawn at random, as they change neither times nor sizes. First
-with few samples, for the memory that no plan knows (libraries, the allocator, kernels); then with its micro-batch.
+training has, and saves beside its last steps; what it starts from are weights drawn at random, as they change neither
+times nor sizes. First with few samples, for the memory that no plan knows (libraries, kernels, allocator); then with
+its micro-batch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from vltk.train.sources import named, own_stage, source
 from vltk.train.weights import write
 
 FEW = 8  # samples of the steps that tell the memory beside the plan
-WARM, TIMED = 2, 5  # steps of each stream
+WARM, TIMED, BESIDE = 2, 5, 1  # steps of each stream: not timed, timed, and beside the writing of a checkpoint
 PATIENCE = 3600  # seconds
 
 
@@ -93,7 +94,7 @@ def short(stage: Stage, few: bool) -> Stage:
         name: stream.model_copy(update={"weight": 1.0, "batch_size": min(most or stream.batch_size, stream.batch_size)})
         for name, stream in stage.streams.items()
     }
-    steps = (WARM + TIMED) * len(streams)
+    steps = (WARM + TIMED + BESIDE) * len(streams)
     return stage.model_copy(update={"streams": streams, "steps": steps})
 
 
@@ -104,10 +105,14 @@ def steps_of(recipe: Recipe, name: str, stage: Stage, folder: Path) -> Run:
     own.path.mkdir()
     setup = build(name, stage, own, sources)
     seconds: dict[str, list[tuple[float, float]]] = {stream: [] for stream in stage.streams}
-    for step, stream, batches in setup.loader:
-        seconds[stream].append(_step(setup, step, stream, batches))
+    saved_at = stage.steps - BESIDE * len(stage.streams)
     with Saver(own.checkpoints, stage.checkpoint) as saver:
-        saver.save(stage.steps, pieces_of(setup), {"step": stage.steps})
+        for step, stream, batches in setup.loader:
+            if step == saved_at:
+                saver.save(step, pieces_of(setup), {"step": step})
+            took = _step(setup, step, stream, batches)
+            if step < saved_at:
+                seconds[stream].append(took)
     kept = next(iter(setup.loader.streams.values())).pixels.held
     timed = {stream: pairs[WARM:] or pairs for stream, pairs in seconds.items()}
     return Run(

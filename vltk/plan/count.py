@@ -103,6 +103,7 @@ class StageCount:
     gathers: int  # modules with parameters of their own
     streams: dict[str, StreamCount]
     torch_only: bool  # an objective writes parameters itself, which DeepSpeed does not allow
+    has_blocks: bool  # transformer blocks, whose activations can be computed again
 
     @property
     def parameters(self) -> int:
@@ -164,6 +165,7 @@ def _stage(name: str, stage: Stage, shapes: Shapes, how: How) -> StageCount:
         gathers=shapes.gathers(),
         streams=streams,
         torch_only=shapes.moves_parameters,
+        has_blocks=shapes.has_blocks,
     )
 
 

@@ -19,18 +19,22 @@ ONE = 1  # process
 
 
 def at_most(stage: StageCount, micro_batch: int | None) -> float:
-    """Planned bytes of a process on plain torch: in a step, or while it saves; the batches made ahead included."""
-    return max(steps(stage, micro_batch), _states(stage) + saving(stage)) + ahead(stage)
+    """Planned bytes of a process on plain torch: in a step with a checkpoint written beside it, or while it waits for
+    that; the batches made ahead included."""
+    training, copy = steps(stage, micro_batch), saving(stage)
+    together = training + copy if stage.stage.checkpoint.asynchronous else max(training, _states(stage) + copy)
+    return together + ahead(stage)
 
 
 def beside(stages: list[StageCount], measured: Calibration) -> dict[str, float]:
-    """By stage, the bytes of a whole training beside the planned ones."""
-    return {
-        stage.name: unplanned(stage, measured.usual[stage.name])
-        + ahead(stage)
-        + (BUDGET if measured.usual[stage.name].pixels else 0)
-        for stage in stages
-    }
+    """By stage, the bytes of a whole training beside those of its steps."""
+    return {stage.name: _beside(stage, measured.usual[stage.name]) for stage in stages}
+
+
+def _beside(stage: StageCount, run: Run) -> float:
+    micro_batch = stage.stage.micro_batch
+    more = at_most(stage, micro_batch) - steps(stage, micro_batch)
+    return more + unplanned(stage, run) + (BUDGET if run.pixels else 0)
 
 
 def checked(stages: list[StageCount], measured: Calibration) -> dict[str, dict[str, float]]:

@@ -84,9 +84,7 @@ def days(stage: StageCount, chosen: Chosen) -> float:
     return chosen.seconds * stage.stage.steps / DAY
 
 
-def unfit(
-    stages: Iterable[StageCount], count: int, gpu: Gpu, assumed: Assumptions, checkpointing: bool
-) -> VltkError | None:
+def unfit(stages: Iterable[StageCount], count: int, gpu: Gpu, assumed: Assumptions) -> VltkError | None:
     """Where a stage fits no layout on `count` of this GPU: what it needs at least, and the smallest GPU that has it."""
     for stage in stages:
         if not divides(stage, count):
@@ -102,7 +100,8 @@ def unfit(
             takes = (
                 f"the smallest that would: {room[0].name} ({room[0].memory:g} GiB)" if room else "no known GPU would"
             )
-            less = "" if checkpointing else "; --checkpointing lowers the activations"
+            may = stage.has_blocks and not stage.stage.checkpoint_activations
+            less = f"; stages.{stage.name}.checkpoint_activations=true lowers the activations" if may else ""
             return VltkError(
                 f"stage {stage.name} fits no layout on {count} x {gpu.name}: with one sample at a time it needs "
                 f"{least / GIB:.1f} GiB a GPU, which has {gpu.memory:g}; {takes}{less}"

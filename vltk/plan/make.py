@@ -32,7 +32,6 @@ class Wishes:
     gpus: int = 8
     days: float | None = None
     tokens: int | None = None
-    checkpointing: bool = False
     assumed: Assumptions = Assumptions()
     measured: Calibration | None = None
 
@@ -46,13 +45,13 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
     gpu = known.find(wishes.gpu)
     if wishes.gpu == CPU and wishes.measured is None:
         raise VltkError("--gpu cpu: how fast this machine is has to be measured: add --calibrate")
-    stages = counted(recipe, How(fused=wishes.gpu != CPU, checkpointing=wishes.checkpointing), wishes.tokens)
+    stages = counted(recipe, How(fused=wishes.gpu != CPU), wishes.tokens)
     checked: dict[str, Any] = {}
     if (measured := wishes.measured) is not None:
         beside = host.beside(stages, measured) if wishes.gpu == CPU else {}
         wishes = replace(wishes, assumed=replace(wishes.assumed, measured=measured.paces, beside=beside))
         checked = host.checked(stages, measured) if wishes.gpu == CPU else {}
-    if (error := unfit(stages, wishes.gpus, gpu, wishes.assumed, wishes.checkpointing)) is not None:
+    if (error := unfit(stages, wishes.gpus, gpu, wishes.assumed)) is not None:
         raise error
     described = [_stage(stage, gpu, wishes) for stage in stages]
     hours = 24 * wishes.gpus
@@ -107,7 +106,6 @@ def _assumed(gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
         "context_gib": CONTEXT,
         "lost_share": LOST,
         "tokens": wishes.tokens,
-        "checkpointing": wishes.checkpointing,
     }
 
 
@@ -121,6 +119,7 @@ def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
         "name": stage.name,
         "steps": stage.stage.steps,
         "precision": stage.stage.precision,
+        "checkpoint_activations": stage.stage.checkpoint_activations,
         "parameters": stage.components,
         "trained": stage.reached,
         "helpers": stage.helpers,
@@ -145,7 +144,7 @@ def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
         "step": chosen.seconds,
         "days": days(stage, chosen),
         "gpu_hours": days(stage, chosen) * 24 * number,
-        "host": saving(stage),
+        "saving": saving(stage, number) * min(number, NODE),
     }
 
 

@@ -149,9 +149,8 @@ def _options(stage: StageCount) -> Mapping[str, Any]:
     return found
 
 
-def saving(stage: StageCount) -> float:
-    """Bytes of the host's memory on the first rank while a checkpoint is written: copies of weights, moments and
-    replicas, and once more the file that is being written."""
-    others = MOMENTS * stage.reached + sum(stage.replicas.values())
+def saving(stage: StageCount, gpus: int = 1) -> float:
+    """Bytes of the host's memory that each of so many processes takes while a checkpoint is written: a copy of its
+    equal share of weights, moments and replicas."""
     weights = FP32 * stage.parameters + stage.buffers
-    return weights + others + max(weights, others)
+    return (weights + MOMENTS * stage.reached + sum(stage.replicas.values())) / gpus

@@ -19,9 +19,12 @@ def tables(plan: dict[str, Any]) -> Iterator[RenderableType]:
     yield heading(plan)
     for stage in plan["stages"]:
         yield ""
-        yield f"[bold]{stage['name']}[/bold]: {stage['steps']:,} steps, {stage['precision']}"
+        again = ", blocks computed again in backward" if stage["checkpoint_activations"] else ""
+        yield f"[bold]{stage['name']}[/bold]: {stage['steps']:,} steps, {stage['precision']}{again}"
         yield counts(stage)
         yield memory(stage, plan["gpu"])
+        gathered = stage["largest_gather"]
+        yield f"The largest module that ZeRO-3 gathers: {gathered['module']}, {short(gathered['numbers'])} parameters"
         yield times(stage)
     if plan["calibration"]:
         yield ""
@@ -155,8 +158,8 @@ def ending(plan: dict[str, Any]) -> Iterator[str]:
         if typed:
             why = "as it is it does not fit" if not own["fits"] else "for this layout"
             yield f"Stage {stage['name']} ({has}): {why}: {typed}"
-    host = max(stage["host"] for stage in plan["stages"])
-    yield f"A checkpoint takes up to {host / GIB:.1f} GiB of the first node's memory while it is written."
+    copies = max(stage["saving"] for stage in plan["stages"])
+    yield f"While a checkpoint is written, a copy of it takes up to {copies / GIB:.1f} GiB of a node's memory."
 
 
 def keys(stage: dict[str, Any], at: str) -> str:

@@ -19,17 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
 
 from vltk import dist
 from vltk.models import layers
 from vltk.plan.trace import OUTSIDE, Trace, Work
 from vltk.plan.values import Values
 from vltk.recipe import Stage
+from vltk.train.engines._scale import LOW
 from vltk.train.pretraining import Embedded, Pretraining
 from vltk.train.rehearsal import SAMPLES, Rehearsal
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from vltk.train.setup import recompute
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,9 @@ class Pass:
 
 @dataclass(frozen=True)
 class How:
-    """What changes how a pass is computed. fused: attention that keeps no scores, as on GPUs; checkpointing: a block
-    keeps its input alone and runs again in backward."""
+    """What changes how a pass is computed, beside the recipe. fused: attention that keeps no scores, as on GPUs."""
 
     fused: bool = True
-    checkpointing: bool = False
 
 
 class Shapes:
@@ -77,6 +74,8 @@ class Shapes:
             patch.object(nn.Module, "float", lambda part: part),
         ):  # all are, and shapes cannot be turned
             self.pretraining = Pretraining(model, objectives, codes, stage.average)
+        if stage.checkpoint_activations:
+            recompute(self.pretraining)
         self._names = dict(self._named())
         self._step = max(1, *self.pretraining.starts.values()) if self.pretraining.starts else 1
         self._real = {stream: self._stand_in(stream) for stream in stage.streams}
@@ -114,6 +113,11 @@ class Shapes:
     def joins(self, stream: str) -> bool:
         """Whether a loss compares all samples of a step with one another."""
         return bool(self.pretraining.joining(stream))
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether there are transformer blocks, whose activations `checkpoint_activations` computes again."""
+        return any(isinstance(part, layers.Transformer) for part in self.model.modules())
 
     @property
     def moves_parameters(self) -> bool:
@@ -176,8 +180,6 @@ class Shapes:
             held.enter_context(patch.object(dist, "gather", partial(_repeated, world=world)))
             if how.fused:
                 held.enter_context(patch.object(layers, "attend", _fused))
-            if how.checkpointing:
-                held.enter_context(patch.object(layers.Block, "forward", _again))
             held.enter_context(self._fake)
             batch = {name: t.new_empty((size, *t.shape[1:])) for name, t in self._real[stream].items()}
             for name, value in real.items():
@@ -187,7 +189,7 @@ class Shapes:
 
     def _cast(self) -> Any:
         precision = self.stage.precision
-        return torch.autocast("cpu", AUTOCAST.get(precision), enabled=precision in AUTOCAST)
+        return torch.autocast("cpu", LOW.get(precision), enabled=precision in LOW)
 
     def _stand_in(self, stream: str) -> dict[str, Tensor]:
         views = self.pretraining.views[stream]
@@ -235,12 +237,3 @@ def _repeated(tensor: Tensor, world: int) -> Tensor:
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """`layers.attend` as on a GPU."""
     return F.scaled_dot_product_attention(query, key, value, attn_mask=None if mask is None else mask.to(query.dtype))
-
-
-_forward = layers.Block.forward
-
-
-def _again(block: layers.Block, *inputs: Any) -> Tensor:
-    """A block whose inner states are computed again in backward."""
-    made: Tensor = checkpoint(_forward, block, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return made

@@ -10,7 +10,7 @@ import torch
 
 from vltk import __version__, dist
 from vltk.errors import VltkError
-from vltk.identity import changes, digest
+from vltk.identity import changes
 from vltk.recipe import Recipe, plain
 from vltk.train.together import on_main
 
@@ -22,7 +22,7 @@ def alike(recipe: Recipe, data: Mapping[str, Mapping[str, str]]) -> None:
     with rank and host, and Elsewhere on the others."""
     if dist.world() == 1:
         return
-    stages = {name: digest(plain(stage)) for name, stage in recipe.stages.items()}
+    stages = {name: plain(stage) for name, stage in recipe.stages.items()}
     versions = {"vltk": __version__, "torch": torch.__version__}
     own = {"host": dist.host(), "facts": {"version of": versions, "recipe of stage": stages, "data of stage": data}}
     on_main(partial(_refuse, [json.loads(text) for text in dist.told(json.dumps(own))]))

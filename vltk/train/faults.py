@@ -62,7 +62,7 @@ class Watch:
     attempt: int = 0
     skipped: list[int] = field(default_factory=list)
     usual: dict[str, Usual] = field(default_factory=dict)
-    fault: str = ""  # the last, in words
+    fault: str = field(default="", compare=False)  # the last, in words
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,6 @@ from vltk import checkpoint, dist
 from vltk.checkpoint import Piece
 from vltk.errors import VltkError
 from vltk.recipe import Checkpoints
-from vltk.train.engines._state import from_main
 from vltk.train.together import on_all, on_main
 
 LOOK = 0.05  # seconds between two looks whether all ranks have written
@@ -114,16 +114,11 @@ class Saver:
 def newest_good(folder: Path) -> checkpoint.Checkpoint | None:
     """`checkpoint.newest_good`, each rank looking at its part of the files; the same on every rank."""
     on_main(lambda: checkpoint.restore(folder))
-    found = from_main(checkpoint.paths(folder))
-    return checkpoint.newest_good(folder, found, _damage)
+    steps = json.loads(dist.told(json.dumps(checkpoint.steps(folder)))[0])
+    return checkpoint.newest_good(folder, [checkpoint.path_of(folder, step) for step in steps], _damage)
 
 
 def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint in the eyes of any rank."""
     mine = checkpoint.files_of(path)[dist.rank() :: dist.world()]
-    said = (checkpoint.damage(path, mine) or "").encode()
-    length = int(dist.gather(torch.tensor([len(said)], device=dist.device())).max())
-    if not length:
-        return None
-    lines = dist.gather(torch.tensor([[*said.ljust(length)]], dtype=torch.uint8, device=dist.device()))
-    return next(text for line in lines.tolist() if (text := bytes(line).decode().strip()))
+    return next((said for said in dist.told(checkpoint.damage(path, mine) or "") if said), None)

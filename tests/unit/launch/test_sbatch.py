@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from vltk.errors import VltkError
+from tests.harness import call
 from vltk.launch.sbatch import script
 
 ARGUMENTS = ["train", "flava", "name=a run", "steps=3"]
@@ -30,6 +30,10 @@ def test_what_is_started_again(code: int, starts: int) -> None:
     assert ("queued" in done.stdout) == (code == 143)
 
 
-def test_how_many_gpus() -> None:
-    with pytest.raises(VltkError, match="how many GPUs has a node"):
-        script("flava", ARGUMENTS, nodes=4, gpus=None, restarts=0)
+def test_nodes_and_gpus_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is taken then stands at the head of the script."""
+    assert call("train", "flava", "--sbatch") == 0
+    text = capsys.readouterr().out
+    assert "# Nodes and GPUs of a node: vltk train ... --sbatch --nodes 1 --gpus 8\n" in text
+    assert "#SBATCH --nodes=1\n#SBATCH --ntasks-per-node=8\n#SBATCH --gpus-per-node=8\n" in text
+    assert text.count("-m vltk train flava\n") == 1

@@ -10,14 +10,14 @@ import pytest
 
 from tests.harness import DEBUG, call
 from vltk.errors import VltkError
-from vltk.plan import gpus
+from vltk.plan import gpus, host
 from vltk.plan.count import Comparing, Line, StageCount, StreamCount
 from vltk.plan.gpus import GIB, Gpu
 from vltk.plan.layouts import CONTEXT, LOST, Layout, best, counts, largest, needed, unfit
 from vltk.plan.memory import BUCKET, memory, saving
 from vltk.plan.pace import ADAMW, Assumptions, Measured, pace
 from vltk.plan.traffic import traffic
-from vltk.recipe import load
+from vltk.recipe import Checkpoints, load
 
 NOTHING = Comparing(0, 0, 0)
 GPU = Gpu(name="toy", memory=16, bf16=100, fp32=10, memory_bandwidth=1000, link=100, network=10)
@@ -39,8 +39,7 @@ def stage(*, deepspeed: dict[str, Any] | None = None, **changed: Any) -> StageCo
     made = StageCount(
         name="train", stage=own, components={"image": 100_000_000}, reached=80_000_000, buffers=0,
         helpers={"codes": 50_000_000}, replicas={"average": 400_000_000}, largest=("image.head", 10_000_000),
-        gathers=10, streams={"pairs": stream()},
-        torch_only=False,
+        gathers=10, streams={"pairs": stream()}, torch_only=False, has_blocks=True,
     )  # fmt: skip
     return replace(made, **changed)
 
@@ -99,7 +98,19 @@ def test_comparing_is_of_all_gpus_samples() -> None:
 
 
 def test_saving_copies_weights_and_moments() -> None:
-    assert saving(stage()) == 400e6 + (640e6 + 400e6) + (640e6 + 400e6)
+    """Each process its share of them, and of the average."""
+    assert saving(stage()) == 400e6 + 640e6 + 400e6
+    assert saving(stage(), gpus=4) == saving(stage()) / 4
+
+
+def test_a_checkpoint_written_beside_training_adds_its_copy() -> None:
+    """Written in the step, it adds what it takes more than activations and gradients did."""
+    own = stage()
+    waiting = own.stage.model_copy(update={"checkpoint": Checkpoints(asynchronous=False)})
+    training, copy = host.steps(own, 64), saving(own)
+    assert host.at_most(own, 64) == training + copy + host.ahead(own)
+    states = memory(own, own.streams["pairs"], Layout(1, None, 64)).states
+    assert host.at_most(replace(own, stage=waiting), 64) == max(training, states + copy) + host.ahead(own)
 
 
 @pytest.mark.parametrize(
@@ -176,14 +187,18 @@ def test_what_fits_nowhere_says_what_would() -> None:
     huge = stage(
         components={"image": 5_000_000_000}, reached=5_000_000_000, streams={"pairs": stream(active=5_000_000_000)}
     )
-    error = unfit([huge], 2, GPU, Assumptions(), False)
+    error = unfit([huge], 2, GPU, Assumptions())
     assert error is not None
     text = str(error)
-    assert "stage train fits no layout on 2 x toy" in text and "--checkpointing" in text
+    assert "stage train fits no layout on 2 x toy" in text
+    assert "stages.train.checkpoint_activations=true lowers the activations" in text
+    again = huge.stage.model_copy(update={"checkpoint_activations": True})
+    for other in (replace(huge, stage=again), replace(huge, has_blocks=False)):
+        assert "checkpoint_activations" not in str(unfit([other], 2, GPU, Assumptions()))
     assert "the smallest that would: " in text and "which has 16" in text
-    split = unfit([stage()], 3, GPU, Assumptions(), False)
+    split = unfit([stage()], 3, GPU, Assumptions())
     assert split is not None and "3 GPUs cannot share the batches of stage train equally (pairs 1024)" in str(split)
-    assert unfit([stage()], 4, GPU, Assumptions(), False) is None
+    assert unfit([stage()], 4, GPU, Assumptions()) is None
 
 
 def test_the_gpus_are_data() -> None:

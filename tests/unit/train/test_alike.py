@@ -55,7 +55,7 @@ def differing(folder: str) -> str:
 
 def test_two_processes(tmp_path: Path) -> None:
     found = in_processes(2, differing, tmp_path, str(tmp_path))
-    assert "rank 1 on" in found and "recipe of stage train: rank 0 has" in found, json.dumps(found)
+    assert "rank 1 on" in found and "recipe of stage train.steps: rank 0 has 3, is 4\n" in found, json.dumps(found)
 
 
 def texts() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as torch_dist
@@ -62,7 +62,7 @@ def agree(module: nn.Module) -> None:
     if dist.world() == 1:
         return
     for _, tensor in weights(module):
-        tensor.data.copy_(tensor_from_main(tensor.data, tensor.shape, tensor))
+        tensor.data.copy_(dist.from_main(tensor.data))
 
 
 def check(source: Source, module: nn.Module, groups: Sequence[Group]) -> dict[str, float]:
@@ -83,26 +83,6 @@ def refuse(what: str, problems: Sequence[str]) -> None:
     """Raises VltkError where there are any."""
     if problems:
         raise VltkError(f"the checkpoint is not one of this {what}:\n" + "\n".join(f"  {line}" for line in problems))
-
-
-def from_main(value: Any) -> Any:
-    """The main process's `value` (plain data) on every rank."""
-    if dist.world() == 1:
-        return value
-    box = [value]
-    torch_dist.broadcast_object_list(box)
-    return box[0]
-
-
-def tensor_from_main(value: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
-    """The main process's `value` on every rank, with the device and dtype of `like`; `value` is read only there."""
-    if value is not None and dist.is_main():
-        tensor = value.to(like.device, like.dtype).reshape(shape).contiguous()
-    else:
-        tensor = torch.empty(shape, device=like.device, dtype=like.dtype)
-    if dist.world() > 1:
-        torch_dist.broadcast(tensor, 0)
-    return tensor
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
