@@ -151,11 +151,11 @@ def tensors() -> float:
 
 
 def predicted(stage: int | None, module: nn.Module) -> float:
-    """MiB of a rank for fp32 weights, gradients and two moments as ZeRO cuts them; stages 1 and 2 step a copy of their
-    part."""
+    """MiB of a rank for fp32 weights, gradients and two moments as ZeRO cuts them; stages 1 to 3 step a copy of the
+    weights, each rank of its part."""
     size = sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
     part = 1 / dist.world()
-    each = {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 16 * part}[stage]
+    each = {None: 16.0, 0: 16.0, 1: 4 + 16 * part, 2: 4 + 16 * part, 3: 20 * part}[stage]
     return size * each / 2**20
 
 

@@ -9,13 +9,18 @@ A FLAVA with six losses, its streams in turns, one global batch, split by ranks 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, predicted, tensors
 
 IMAGE, BATCH = 64, 16
 BUCKET = 100_000  # numbers; DeepSpeed sets 2 GB aside by default
+STAGES, PARTS = (None, 0, 1, 2, 3), (1, 2)
+Cell = tuple[str, int | None, int]  # precision, ZeRO stage, micro-batches
 
 
 def main() -> None:
@@ -27,22 +32,29 @@ def main() -> None:
     parser.add_argument("--precisions", default="fp32,bf16")
     parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
     options = parser.parse_args()
-    sizes = (options.width, options.depth)
+    size, precisions = (options.steps, options.width, options.depth), options.precisions.split(",")
+    (first,) = in_processes(1, trained, [(precision, None, 1) for precision in precisions], *size)
+    alone = {precision: run["losses"] for precision, run in zip(precisions, first, strict=True)}
     if not options.json:
         heads = "precision, ZeRO, processes, accumulation, largest relative difference, tensors MiB, predicted MiB"
-        print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|")
-    for precision in options.precisions.split(","):
-        (torch_alone,) = in_processes(1, train, None, precision, 1, options.steps, *sizes)
-        for stage in (None, 0, 1, 2, 3):
-            for world in map(int, options.processes.split(",")):
-                for parts in (1, 2):
-                    every = in_processes(world, train, stage, precision, parts, options.steps, *sizes)
-                    show(options.json, precision, stage, world, parts, every, torch_alone)
+        print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|", flush=True)
+    cells = list(product(precisions, STAGES, PARTS))
+    for world in map(int, options.processes.split(",")):
+        every = in_processes(world, trained, cells, *size)
+        for cell, *runs in zip(cells, *every, strict=True):
+            show(options.json, cell, runs, alone[cell[0]])
 
 
-def train(stage: int | None, precision: str, parts: int, steps: int, width: int, depth: int) -> dict[str, Any]:
+def trained(cells: Sequence[Cell], steps: int, width: int, depth: int) -> list[dict[str, Any]]:
+    """What `train` returns of each cell, one after the other in the same processes."""
+    return [train(*cell, steps, width, depth) for cell in cells]
+
+
+def train(precision: str, stage: int | None, parts: int, steps: int, width: int, depth: int) -> dict[str, Any]:
     """The losses of every step; then the memory of one more on pairs, between backward and the optimizer's step."""
     load_engine(stage)
+    gc.collect()
+    before = tensors()
     built = made(width, depth, IMAGE)
     engine = engine_of(stage, precision, built, reduce_bucket_size=BUCKET, stage3_param_persistence_threshold=0)
     losses = []
@@ -52,21 +64,21 @@ def train(stage: int | None, precision: str, parts: int, steps: int, width: int,
     held: list[float] = []
     last = batch(BATCH, steps, IMAGE)
     one_step(engine, built[0], "pairs", last, steps, steps + 1, parts, between=lambda: held.append(tensors()))
-    return {"losses": losses, "tensors": held[0], "predicted": predicted(stage, built[0])}
+    return {"losses": losses, "tensors": held[0] - before, "predicted": predicted(stage, built[0])}
 
 
-def show(
-    as_json: bool, precision: str, stage: int | None, world: int, parts: int, every: list[Any], alone: dict[str, Any]
-) -> None:
-    pairs = zip(every[0]["losses"], alone["losses"], strict=True)
+def show(as_json: bool, cell: Cell, runs: list[dict[str, Any]], alone: list[dict[str, float]]) -> None:
+    """A row; `runs`: of all ranks."""
+    pairs = zip(runs[0]["losses"], alone, strict=True)
     worst = max(abs(ours[name] - theirs[name]) / abs(theirs[name]) for ours, theirs in pairs for name in theirs)
-    row = {"precision": precision, "zero": "torch" if stage is None else stage, "processes": world}
-    row |= {"accumulation": parts, "difference": worst, "tensors": max(rank["tensors"] for rank in every)}
-    row |= {"predicted": every[0]["predicted"]}
+    precision, stage, parts = cell
+    row = {"precision": precision, "zero": "torch" if stage is None else stage, "processes": len(runs)}
+    row |= {"accumulation": parts, "difference": worst, "tensors": max(run["tensors"] for run in runs)}
+    row |= {"predicted": runs[0]["predicted"]}
     if as_json:
         print(json.dumps(row), flush=True)
     else:
-        cells = [precision, str(row["zero"]), str(world), str(parts), f"{worst:.1e}"]
+        cells = [precision, str(row["zero"]), str(len(runs)), str(parts), f"{worst:.1e}"]
         cells += [f"{row[name]:.1f}" for name in ("tensors", "predicted")]
         print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -111,7 +111,7 @@ def call(*arguments: str) -> int:
     return 0
 
 
-def vltk_process(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def vltk_process(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """`python -m vltk ARGUMENTS` in this folder, as a user would start it, to its end."""
     process = start(*arguments)
     try:
