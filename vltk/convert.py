@@ -139,7 +139,9 @@ def _write_weights(source: RunFolder, stage: Stage, weights: Weights, step: int,
     write_file(weights, target.weights)
     if source.vocabulary.is_file():
         shutil.copyfile(source.vocabulary, part / source.vocabulary.name)
-    facts = {key: value for key, value in source.facts().items() if key in ("identity", "imported", "vltk")}
+    facts = {
+        key: value for key, value in source.facts().items() if key in ("identity", "imported", "untrained", "vltk")
+    }
     target.note(status="finished", name=source.name, step=step, weights_step=step, **facts)
     target.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
 

@@ -56,16 +56,20 @@ def test_a_vit_has_no_text(here: Path) -> None:
 
 
 def test_random_weights_are_a_baseline_of_their_own(here: Path, write_pairs: Callable[..., None]) -> None:
-    """Apart from what the run scores, and at chance."""
+    """Beside the run and apart from it, and at chance."""
     write_pairs("pairs/dev", [[f"word{index}"] for index in range(40)])
     saved(flava_model(), "a-flava")
     options = run.Options(random_weights=True)
     rows = run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)
-    found = {row["metric"]: row for row in rows}
+    assert [row["run"] for row in rows] == ["a-flava"] * 9 + ["a-flava, random-weights"] * 9
+    found = {row["metric"]: row for row in rows[9:]}
     assert found["mean recall"]["run"] == "a-flava, random-weights" and found["mean recall"]["step"] == 0
     assert abs(found["mean recall"]["value"] - found["mean recall"]["detail"]["chance"]) < 10
     assert Path("runs/a-flava/hf/random-weights/results.jsonl").is_file()
-    assert not Path("runs/a-flava/hf/results.jsonl").exists()
+    kept = [json.loads(line) for line in Path("runs/a-flava/hf/results.jsonl").read_text().splitlines()]
+    assert kept == rows[:9]
+    compared = json.loads(Path("runs/a-flava/hf/evaluations/contrasts.json").read_text())
+    assert {row["run"] for row in compared} == {"a-flava, random-weights"}
     assert [row["value"] for row in run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)] == [
         row["value"] for row in rows
     ]
