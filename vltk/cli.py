@@ -200,6 +200,9 @@ def evaluate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of each fine-tuning, of which the median counts.")
     ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="Of probes: exact, or sklearn, as the published figures were made.")
+    ] = None,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Beside them the same models freshly initialised: the baseline.")
     ] = False,
@@ -240,6 +243,7 @@ def evaluate(
             redo=redo,
             budget=budget,
             seeds=seeds,
+            solver=solver,
             random_weights=random_weights,
             helpers=_shares(jobs)[1:],
             report=None if report is None else partial(suite_report, folder=report),

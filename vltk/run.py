@@ -204,7 +204,9 @@ def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
 
 def untrained(folder: Source) -> list[str]:
     """Parameters of a run's model that no objective has trained, here or where they come from: heads, mostly."""
-    found: list[str] = folder.facts().get("untrained", []) if isinstance(folder, RunFolder) else []
+    if isinstance(folder, HfFolder):
+        return folder.model.lacking
+    found: list[str] = folder.facts().get("untrained", [])
     return found
 
 

@@ -53,10 +53,10 @@ class Options:
 
     `data`: where official data sets lie; `nonstandard`: other counts than theirs may pass; `protocol`: of
     headlines.yaml; `skip_absent`: tasks whose data or card is absent are left out; `store`: encodings are kept on disk;
-    `redo`: what is done is done again; `budget`, `seeds`: of fine-tunings, where not as their cards say;
-    `random_weights`: the same models freshly initialised by the seed are scored beside the runs; `helpers`: the
-    environment of each further process; `report` is given what was found, also where tasks failed, and says what it
-    wrote.
+    `redo`: what is done is done again; `budget`, `seeds` of fine-tunings and `solver` of probes: where not as their
+    cards say; `random_weights`: the same models freshly initialised by the seed are scored beside the runs; `helpers`:
+    the environment of each further process; `report` is given what was found, also where tasks failed, and says what
+    it wrote.
     """
 
     limit: int | None = None
@@ -69,6 +69,7 @@ class Options:
     redo: bool = False
     budget: str | None = None
     seeds: int | None = None
+    solver: str | None = None
     random_weights: bool = False
     helpers: Sequence[Mapping[str, str]] = ()
     report: Callable[[Outcome], Path] | None = None
@@ -178,8 +179,8 @@ def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> tuple[di
     for limit in (given.limit, content.limit if content else None):
         if limit is not None:
             chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
-    trained_as = {"budget": given.budget, "seeds": given.seeds}
-    chosen = {name: task.finetuned_as(choice, trained_as) for name, choice in chosen.items()}
+    own = {"budget": given.budget, "seeds": given.seeds, "solver": given.solver}
+    chosen = {name: task.where_it_has(choice, own) for name, choice in chosen.items()}
     return chosen, content.absent() if content else {}
 
 

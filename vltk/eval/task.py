@@ -105,8 +105,8 @@ def changed(choice: Choice, options: Mapping[str, Any]) -> Choice:
     return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | dict(options))
 
 
-def finetuned_as(choice: Choice, options: Mapping[str, Any]) -> Choice:
-    """The same task where it is no fine-tuning; else with these options, those that are None left as they are."""
+def where_it_has(choice: Choice, options: Mapping[str, Any]) -> Choice:
+    """The same task with those of these options that it has; None leaves one as it is."""
     own = {key: value for key, value in options.items() if value is not None and key in type(choice).model_fields}
     return changed(choice, own) if own else choice
 

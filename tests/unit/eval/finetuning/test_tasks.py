@@ -90,7 +90,7 @@ def test_predictions_give_the_scores_again(subject: Make, films: Path) -> None:
         assert kept["keys"].shape == (20,) and kept["outputs"].shape == (20, 2)
         assert accuracy(kept["outputs"].argmax(1), kept["labels"]) == score.value
         assert (kept["predicted"] == kept["outputs"].argmax(1)).all()
-    assert score.answers is not None and set(score.answers.columns) == {"predicted", "labels", "scores"}
+    assert score.answers is not None and set(score.answers.columns) == {"predicted", "labels", "margins", "scores"}
 
 
 def test_the_median_over_seeds_and_their_spread(subject: Make, films: Path) -> None:
