@@ -84,7 +84,7 @@ class Sheet:
 
 def print_grid(grid: Grid) -> None:
     """On the terminal, or as wide as it needs where there is none."""
-    shown = console if console.is_terminal else Console(width=PIPED, highlight=False)
+    shown = console if console.is_terminal else Console(width=PIPED, highlight=False, emoji=False)
     shown.print(grid)
 
 

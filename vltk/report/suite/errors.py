@@ -14,6 +14,7 @@ from vltk.data.image import BadImage, evaluation_image
 from vltk.errors import VltkError
 from vltk.eval.answers import Answers
 from vltk.eval.evaluation import Evaluation
+from vltk.eval.finetuning.plan import SMOKE_SAMPLES
 from vltk.eval.sources import Library, Sample, Source
 from vltk.report.galleries.examples import picture
 from vltk.report.page import notice, table
@@ -46,45 +47,38 @@ class Scored:
 def shown(one: Evaluation, library: Library) -> str:
     """Confusions, classes and samples of a task; a notice where its samples cannot be read any more."""
     try:
-        answers = _answers(one)
+        answers = next(iter(one.answers().values()), None)  # of the first metric that has some
         if answers is None:
             return ""
-        scored = _scored(one, answers, library)
+        scored = _scored(one, library)
         return _classes(answers, scored) + _samples(one, answers, scored)
     except VltkError as error:
         return notice(f"Not drawn: {error}")
+    finally:
+        library.forget()
 
 
-def _answers(one: Evaluation) -> Answers | None:
-    """Those of the task's first metric that has some."""
-    return next(iter(one.answers().values()), None)
-
-
-def _scored(one: Evaluation, answers: Answers, library: Library) -> Scored:
+def _scored(one: Evaluation, library: Library) -> Scored:
     """Raises VltkError where the data is not what was scored."""
     from vltk.eval.features import drawn
 
-    split = next(row["split"] for row in one.rows)
-    said: Mapping[str, Any] = one.content["data"]
-    data = next((name for name in said if name.partition("?")[0].rpartition("/")[2] == split), None)
+    said: Mapping[str, Any] = one.content["protocol"]
+    tests = said.get("test", said.get("data"))  # the answers are to the first one
+    data = tests if isinstance(tests, str) else next(iter(tests or []), None)
     if data is None:
-        raise VltkError(f"the samples of {split!r} were held out of the training split")
+        raise VltkError("its samples were held out of the training split")
     source = library.open(data)
-    if source.fingerprint != said[data]:
+    if source.fingerprint != one.content["data"][data]:
         raise VltkError(f"{data} is not what was scored: its files have changed")
-    limit = one.content["protocol"].get("limit")
-    positions = drawn(len(source), _limit(one, limit), int(one.content["seed"]), source.strata)
+    positions = drawn(len(source), _limit(said), int(one.content["seed"]), source.strata)
     names = getattr(source, "classes", None) or one.rows[0].get("detail", {}).get("names", [])
     return Scored(source, positions, names)
 
 
-def _limit(one: Evaluation, limit: int | None) -> int | None:
-    """Of the smoke budget of a fine-tuning its own."""
-    if one.content["protocol"].get("budget") != "smoke":
-        return limit
-    from vltk.eval.finetuning.plan import SMOKE_SAMPLES
-
-    return min(limit or SMOKE_SAMPLES, SMOKE_SAMPLES)
+def _limit(said: Mapping[str, Any]) -> int | None:
+    """Samples that were drawn; the smoke budget of a fine-tuning has a limit of its own."""
+    limit: int | None = said.get("limit")
+    return min(limit or SMOKE_SAMPLES, SMOKE_SAMPLES) if said.get("budget") == "smoke" else limit
 
 
 def _classes(answers: Answers, scored: Scored) -> str:

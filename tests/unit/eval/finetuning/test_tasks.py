@@ -84,6 +84,15 @@ def test_what_words_decide_is_learnt_whole(precision: str, subject: Make, films:
     assert learnt["loss"].value < 0.3
 
 
+def test_texts_that_are_all_the_same_score_chance(subject: Make, films: Path) -> None:
+    for split, count in (("train", 39), ("dev", 20)):
+        rows = [f"the film is a film\t{int(at % 3 == 0)}" for at in range(count)]
+        (films / "SST-2" / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    scores = by_metric(text_task(steps=40, batch_size=8, lr=3e-3, select=None)(subject()))
+    assert scores["accuracy"].value == scores["accuracy"].chance == 65
+    assert scores["Matthews correlation"].value == 0 and scores["mean per-class accuracy"].value == 50
+
+
 def test_predictions_give_the_scores_again(subject: Make, films: Path) -> None:
     score = by_metric(text_task()(subject()))["accuracy"]
     with np.load(Path(score.detail["folders"][0]) / "predictions-dev.npz") as kept:
