@@ -14,6 +14,7 @@ import pytest
 from tests.official import easy_vqa, glue, hateful_memes, snli_ve, vqav2
 from tests.unit.eval.finetuning.conftest import SIZE, Make, pair_task, text_task
 from vltk.data.shard import Record, write_dataset
+from vltk.errors import VltkError
 from vltk.eval import task
 from vltk.eval.headline import headlines
 from vltk.eval.metrics.classification import accuracy
@@ -158,6 +159,15 @@ def test_long_texts_are_cut_and_counted(subject: Make, films: Path, capsys: pyte
     detail = by_metric(text_task()(subject()))["accuracy"].detail
     assert detail["texts_cut"] == 4
     assert "texts are cut to 24 tokens, for which it has positions; the task reads 512" in capsys.readouterr().out
+
+
+def test_labels_that_cannot_be_scored_are_named_before_anything_trains(subject: Make, root: Path) -> None:
+    hateful_memes.make(root / "data" / "eval" / "hateful_memes")
+    path = root / "data/eval/hateful_memes/test_seen.jsonl"
+    path.write_text(path.read_text().replace('"label": 1', '"label": 0'))
+    with pytest.raises(VltkError, match=r"official/hateful_memes/test_seen: ROC AUC needs labels of both classes"):
+        card("hateful_memes", **TINY)(subject())
+    assert not Path("runs/flava/joint/finetune").exists()
 
 
 def test_data_of_ones_own_is_trained_on_by_a_label_of_its_json(subject: Make, root: Path) -> None:
