@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from vltk import __version__, parts, run
 from vltk.data.dataset import open_dataset
@@ -25,6 +24,7 @@ from vltk.eval.compare import contrasts, sheet
 from vltk.eval.content import digest
 from vltk.eval.evaluation import FOLDER, Evaluation
 from vltk.eval.headline import headlines
+from vltk.eval.places import RANDOM, Place, Steps, absent_runs, newest, places
 from vltk.eval.queue import Queue, TasksFailed, failures
 from vltk.eval.results import Row
 from vltk.eval.several import Outcome
@@ -41,9 +41,7 @@ if TYPE_CHECKING:  # torch takes seconds; what is missing is said before it is i
 
     from vltk.run import Trained
 
-Steps = list[tuple[str, str]]
 CACHE = "VLTK_CACHE"
-RANDOM = "random-weights"
 FETCH = re.compile(r"vltk eval --fetch (\w+)( --data .*)?")
 
 
@@ -88,8 +86,8 @@ def evaluate(
     chosen, gaps = _chosen(suite, tasks, given)
     lacking = {name: steps for name, choice in chosen.items() if (steps := absent_data({name: choice}, library))}
     library.forget()
-    specs, missing = (list(runs), []) if runs else _newest()
-    missing += _absent_runs(specs)
+    specs, missing = (list(runs), []) if runs else newest()
+    missing += absent_runs(specs)
     left = {name: choice for name, choice in chosen.items() if name not in lacking}
     if not (given.skip_absent and left):
         whats = [step for steps in lacking.values() for step in steps]
@@ -99,14 +97,14 @@ def evaluate(
     absent = [*lacking, *(name for names in gaps.values() for name in names)]
     if absent:
         say(f"left out, as their data or cards are absent: {', '.join(absent)}")
-    places = _places(specs, given.random_weights)
-    logs = places[0].home / FOLDER
+    homes = places(specs, given.random_weights)
+    logs = homes[0].home / FOLDER
     logs.mkdir(parents=True, exist_ok=True)
     since = begun() or now(logs)
     with helped(len(given.helpers), logs, since, given.helpers):
-        found = [_evaluate_run(place, left, given, library, since) for place in places]
+        found = [_evaluate_run(place, left, given, library, since) for place in homes]
     if not is_helper():
-        _tell(_outcome(found, suite, given.protocol, absent, library), places, given.report)
+        _tell(_outcome(found, suite, given.protocol, absent, library), homes, given.report)
     if failed := [line for one in found for line in failures(one)]:
         raise TasksFailed("\n  ".join([f"{len(failed)} evaluations failed:", *failed]))
     return [row for one in found for evaluation in one for row in evaluation.rows]
@@ -202,63 +200,8 @@ def _not_in_this_version(heading: str, names: list[str]) -> tuple[str, str]:
     return what, f"vltk eval RUN {f'--tasks {task.usage(part)}' if part else '--suite shapes'}"
 
 
-def _newest() -> tuple[list[str], Steps]:
-    """The newest finished run of a model family below ./runs, said aloud; or what to type for one."""
-    finished = [path.parent for path in run.RUNS.glob(f"*/*/{run.FACTS_FILE}") if _is_finished_family(path.parent)]
-    if not finished:
-        return [], [("a finished run: none given, and none below ./runs", "vltk train flava-tiny")]
-    newest = max(finished, key=lambda folder: ((folder / run.FACTS_FILE).stat().st_mtime, str(folder)))
-    say(f"no run given: taking the newest finished one, {newest}")
-    return [str(newest)], []
-
-
-def _is_finished_family(folder: Path) -> bool:
-    """Whether a model family with both encoders, and not a codebook, has been trained here to its end."""
-    if run.RunFolder(folder).facts().get("status") != "finished":
-        return False
-    stage: dict[str, Any] = yaml.safe_load((folder / run.STAGE_FILE).read_text(encoding="utf-8"))
-    model = stage["model"]
-    both = all(model.get(encoder, True) is not None for encoder in ("image", "text"))
-    return both and model["part"] in parts.names("models/families")
-
-
-def _absent_runs(specs: Sequence[str]) -> Steps:
-    steps: Steps = []
-    for spec in specs:
-        try:
-            run.find_source(spec)
-        except Missing as error:
-            steps += error.steps
-    return steps
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A run to score, or the same model at fresh weights, and the folder that the results go into."""
-
-    spec: str
-    home: Path
-    fresh: bool = False
-
-
-def _places(specs: Sequence[str], random_weights: bool) -> list[_Place]:
-    """The runs, then each of them once more at random weights, where that is asked for."""
-    found = [_Place(spec, _home(spec)) for spec in specs]
-    by_home = {place.home: place for place in found} if random_weights else {}
-    return [*found, *(_Place(place.spec, place.home / RANDOM, True) for place in by_home.values())]
-
-
-def _home(spec: str) -> Path:
-    """Where results are written: the run's folder; of a Hugging Face folder, one of its name below ./runs.
-
-    Those of random weights have a folder in it, so that no one takes them for the run's.
-    """
-    source = run.find_source(spec)
-    return source.path if isinstance(source, run.RunFolder) else run.RUNS / source.name / "hf"
-
-
 def _evaluate_run(
-    place: _Place, chosen: Mapping[str, Choice], given: Options, library: Library, since: float
+    place: Place, chosen: Mapping[str, Choice], given: Options, library: Library, since: float
 ) -> list[Evaluation]:
     """Scores one run; each task is on disk before the next one starts."""
     from vltk import dist
@@ -296,20 +239,20 @@ def _outcome(
     return Outcome(Path(suite).stem if suite else "tasks", found, tables, compared, library)
 
 
-def _tell(made: Outcome, places: Sequence[_Place], report: Callable[[Outcome], Path] | None) -> None:
+def _tell(made: Outcome, homes: Sequence[Place], report: Callable[[Outcome], Path] | None) -> None:
     """The tables on the terminal, and as files beside the evaluations; of several runs what differs, in contrasts.json
     of the first one; the report, where one is wanted."""
-    for table, place in zip(made.tables, places, strict=True):
+    for table, place in zip(made.tables, homes, strict=True):
         _show(table, place, made.title)
     if len(made.tables) > 1:
-        with whole(places[0].home / FOLDER / "contrasts.json") as part:
+        with whole(homes[0].home / FOLDER / "contrasts.json") as part:
             part.write_text(json.dumps([row.record() for row in made.contrasts], indent=1) + "\n", encoding="utf-8")
         print_grid(sheet(made.contrasts, made.labels[0]).grid())
     if report is not None:
         say(f"report: {report(made)}")
 
 
-def _show(made: Table, place: _Place, title: str) -> None:
+def _show(made: Table, place: Place, title: str) -> None:
     step = None if place.fresh else run.split_step(place.spec)[1]
     written = made.write(place.home / FOLDER / (f"step-{step}" if step is not None else ""), title)
     if made.lines:

@@ -42,7 +42,7 @@ class Outcome:
             for label, table in zip(self.labels, self.tables, strict=True)
             for line in table.remarks()
         ]
-        title = f"{self.title}: {', '.join(self.labels)}, protocol {self.tables[0].protocol}"
+        title = f"{self.title}: {'; '.join(self.labels)}; protocol {self.tables[0].protocol}"
         return Sheet(title, headings, [rows, averages], WORDS, list(dict.fromkeys(remarks)))
 
     def _lines(self) -> Mapping[tuple[str, str], Line]:

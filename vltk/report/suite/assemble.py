@@ -52,7 +52,7 @@ def _page(made: Outcome) -> str:
         _mistakes(made, shown),
         _provenance(made),
     ]
-    return page(f"{made.title}: {', '.join(made.labels)} · vltk", "\n".join(part for part in body if part))
+    return page(f"{made.title}: {'; '.join(made.labels)} · vltk", "\n".join(part for part in body if part))
 
 
 def _newest(made: Outcome) -> int:
