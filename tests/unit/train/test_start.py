@@ -208,7 +208,8 @@ def test_heads_that_nothing_has_trained_are_named(home: Path, capsys: pytest.Cap
     assert len(never) == 6 and all(name.startswith("heads.mlm.") for name in never)
     assert load_run("first/joint").untrained == set(never)
 
-    Path("alone.yaml").write_text(ALONE.replace("init: null", "init: {heads.mlm: runs/first/joint}"))
+    init = "init: {image: null, text: null, heads.mim: null, heads.mlm: runs/first/joint}"
+    Path("alone.yaml").write_text(ALONE.replace("init: null", init))
     capsys.readouterr()
     assert call(*without, "name=second") == 0
     said = " ".join(capsys.readouterr().out.split())

@@ -40,7 +40,7 @@ def between(made: Outcome, numbers: Sequence[Number]) -> str:
             for one in rows
         ]  # fmt: skip
         if bars:
-            parts.append(f"<h4>{escape(label)} minus {escape(first)}</h4>{_drawn(bars)}")
+            parts.append(f'<h4 class="names">{escape(label)} minus {escape(first)}</h4>{_drawn(bars)}')
     note = (
         "Points, paired on the same samples; lines are 95 % intervals. Coloured where the difference is no chance "
         f"(p below {CLEAR}, adjusted over everything that is compared), grey where it may be."

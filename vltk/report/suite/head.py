@@ -34,25 +34,35 @@ def header(made: Outcome, colours: Mapping[str, int]) -> str:
 
 
 def averages(made: Outcome) -> str:
-    """The averages of FLAVA's table, of each run."""
-    cells = [
-        _average(label, one, len(made.tables) > 1)
-        for name in dict.fromkeys(one.name for one in made.tables[0].averages)
-        for label, found in zip(made.labels, made.tables, strict=True)
-        for one in found.averages
-        if one.name == name
-    ]
-    return section("Averages", f'<div class="figures">{"".join(cells)}</div>' if cells else "")
+    """The averages of FLAVA's table: of one run in large type, of several a column each."""
+    names = list(dict.fromkeys(one.name for found in made.tables for one in found.averages))
+    if not names:
+        return ""
+    if len(made.tables) == 1:
+        return section("Averages", f'<div class="figures">{"".join(map(_average, made.tables[0].averages))}</div>')
+    by_run = [{one.name: one for one in found.averages} for found in made.tables]
+    rows = [_averages_row(name, [found.get(name) for found in by_run]) for name in names]
+    heads = ["average", *made.labels, "tasks", "FLAVA, the same tasks"]
+    return section("Averages", table(heads, rows, numeric=range(1, len(heads))))
 
 
-def _average(label: str, one: AverageLine, several: bool) -> str:
-    count = "all" if one.tasks == one.of else f"{one.tasks} of {one.of}"
-    lines = [label] if several else []
-    lines += [f"{count} tasks" + (f" · 95 % {span(one)}" if span(one) else "")]
-    if REFERENCE in one.references:
-        lines.append(f"FLAVA, the same tasks: {one.references[REFERENCE]:.2f}")
+def _average(one: AverageLine) -> str:
+    lines = [f"{_count(one)} tasks", *([f"95 %: {span(one)}"] if span(one) else [])]
+    lines += [f"FLAVA, the same tasks: {one.references[REFERENCE]:.2f}"] if REFERENCE in one.references else []
     smalls = "".join(f"<small>{escape(line)}</small>" for line in lines)
     return f"<div><b>{one.value:.2f}</b><span>{escape(one.name)}</span>{smalls}</div>"
+
+
+def _averages_row(name: str, found: Sequence[AverageLine | None]) -> list[str]:
+    """Runs may have other tasks than the first one: then the counts are those of each."""
+    known = [one for one in found if one is not None]
+    values = ["" if one is None else f"{one.value:.2f} <small>{span(one)}</small>" for one in found]
+    figures = dict.fromkeys(f"{one.references[REFERENCE]:.2f}" for one in known if REFERENCE in one.references)
+    return [escape(name), *values, "; ".join(dict.fromkeys(map(_count, known))), "; ".join(figures)]
+
+
+def _count(one: AverageLine) -> str:
+    return f"all {one.of}" if one.tasks == one.of else f"{one.tasks} of {one.of}"
 
 
 def results(made: Outcome, numbers: Sequence[Number], colours: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 
 from vltk.report.suite.numbers import Number
 
-WIDTH, HEIGHT, RADIUS = 520, 340, 118
+WIDTH, HEIGHT, RADIUS = 520, 296, 118
 FEWEST = 3  # spokes
 RINGS = (25, 50, 75, 100)
 REFERENCE = "flava"
