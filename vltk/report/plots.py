@@ -23,13 +23,15 @@ FRAME = (  # what keeps lines inside their axes; once a page
 
 @dataclass(frozen=True)
 class Across:
-    """What lies below a chart: how a tick of it is written, and how the pointer is told a place."""
+    """What lies below a chart: how a tick of it is written, how the pointer is told a place, and which of the values
+    stands in the legend."""
 
     tick: Callable[[float], str]
     told: Callable[[float], str]
+    value: Callable[[Values], float]
 
 
-STEPS = Across(lambda at: _short(at), lambda at: f"step {int(at):,}")
+STEPS = Across(lambda at: _short(at), lambda at: f"step {int(at):,}", lambda values: float(values[-1]))
 
 
 def chart(
@@ -52,7 +54,7 @@ def chart(
     body = frame.grid() + '<g clip-path="url(#frame)">' + "".join(map(frame.line, curves)) + "</g>"
     caption = f"<b>{escape(title)}{', %' if percent else ''}</b>" + (f" <small>{escape(note)}</small>" if note else "")
     return (
-        f'<figure class="chart"><figcaption><span>{caption}</span>{_legend(curves, percent)}</figcaption>'
+        f'<figure class="chart"><figcaption><span>{caption}</span>{_legend(curves, percent, across)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
         f'data-curves="{frame.data(curves)}">{body}'
         f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg></figure>'
@@ -65,9 +67,9 @@ def charts(figures: Iterable[str]) -> str:
     return f'<div class="charts">{body}</div>' if body else ""
 
 
-def _legend(curves: Sequence[Curve], percent: bool) -> str:
-    """The latest smoothed value of each curve, in its colour."""
-    values = [float(c.smooth[-1]) for c in curves]
+def _legend(curves: Sequence[Curve], percent: bool, across: Across) -> str:
+    """A smoothed value of each curve, over steps the latest, in its colour."""
+    values = [across.value(c.smooth) for c in curves]
     shown = (
         f'<span class="c{c.colour}">{escape(c.label)} <b>{f"{value:.1f}" if percent else number(value)}</b></span>'
         for c, value in zip(curves, values, strict=True)

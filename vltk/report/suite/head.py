@@ -67,10 +67,10 @@ def _count(one: AverageLine) -> str:
 
 def results(made: Outcome, numbers: Sequence[Number], colours: Mapping[str, int]) -> str:
     """A row a number with a column a run, by modality; below it what else was measured."""
-    shown = [name for name in SHOWN if any(name in one.any.published for one in numbers)]
-    heads = ["task", "metric", *made.labels, "n", "chance", *(SHOWN[name] for name in shown), ""]
     parts = []
     for group, own in groups(numbers):
+        shown = [name for name in SHOWN if any(name in one.any.published for one in own)]
+        heads = ["task", "metric", *made.labels, "n", "chance", *(SHOWN[name] for name in shown), ""]
         rows = [_row(one, made.labels, colours, shown) for one in own]
         right = range(2, len(heads) - 1)
         parts.append(f"<h4>{escape(group)}</h4>{table(heads, rows, numeric=right)}")

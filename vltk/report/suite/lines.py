@@ -17,7 +17,11 @@ from vltk.report.page import number, section
 from vltk.report.plots import Across, chart, charts
 from vltk.report.suite.numbers import Number
 
-PENALTIES = Across(lambda at: f"1e{at:g}", lambda at: f"lambda {number(10**at)}")
+PENALTIES = Across(  # by their logarithm; the best accuracy stands in the legend
+    lambda at: f"1e{at:g}" if at == int(at) else "",
+    lambda at: f"lambda {number(10**at)}",
+    lambda values: float(max(values)),
+)
 CLEAR = 0.05  # a p-value below it is no chance
 
 
