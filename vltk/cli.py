@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -200,9 +201,15 @@ def evaluate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of each fine-tuning, of which the median counts.")
     ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="Of probes: exact, or sklearn, as the published figures were made.")
+    ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The same models freshly initialised: the baseline.")
+        bool, typer.Option("--random-weights", help="Beside them the same models freshly initialised: the baseline.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.html and tables of all runs there.")
+    ] = None,
 ) -> None:
     """Score runs on tasks, into their results.jsonl; or bring the official data sets (--data-status, --fetch)."""
     if (dry_run and not fetch) or (as_json and not data_status):
@@ -219,6 +226,7 @@ def evaluate(
         return
     from vltk.eval.run import Options
     from vltk.eval.run import evaluate as score
+    from vltk.report.suite import build as suite_report
 
     names = [name for name in tasks.split(",") if name]
     score(
@@ -236,8 +244,10 @@ def evaluate(
             redo=redo,
             budget=budget,
             seeds=seeds,
+            solver=solver,
             random_weights=random_weights,
             helpers=_shares(jobs)[1:],
+            report=None if report is None else partial(suite_report, folder=report),
         ),
     )
 

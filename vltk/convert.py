@@ -44,6 +44,7 @@ class Imported:
     weights: Weights
     frozen: dict[str, Path] = field(default_factory=dict)
     tokens: list[str] | None = None
+    untrained: list[str] = field(default_factory=list)
 
 
 def import_hf(folder: Path, run: str) -> Path:
@@ -56,7 +57,7 @@ def import_hf(folder: Path, run: str) -> Path:
     given = read_model(folder)
     weights, unused = given.weights(), given.unused()
     if unused:
-        say(f"{len(unused)} tensors are left out, which no pretraining loss trains: {', '.join(unused[:SHOWN])}")
+        say(f"{len(unused)} tensors are left out, which no pretraining loss trains: {_some(unused)}")
     stages = _codes_stage(given)
     frozen = {stage.name: home / stage.name for stage in stages}
     name = "codes" if given.format is dvae else "model"
@@ -66,13 +67,19 @@ def import_hf(folder: Path, run: str) -> Path:
     if tokens:
         vocab, longest = str(home / name / "vocab.txt"), min(TEXT_LENGTH, text.max_length)
         keys["tokenizer"] = TokenizerOptions(vocab=vocab, max_length=longest)
-    stages.append(Imported(name, imported(given.model, folder, **keys), weights, frozen, tokens))
+    stages.append(Imported(name, imported(given.model, folder, **keys), weights, frozen, tokens, given.lacking))
+    if given.lacking:
+        say(f"{given.architecture} lacks {len(given.lacking)} tensors, which are at random: {_some(given.lacking)}")
     about: dict[str, Any] = {"architecture": given.architecture, "folder": str(folder)}
     about |= {key: getattr(getattr(given.config, "text_config", None), key, None) for key in SPECIAL}
     with _whole(home) as part:
         for order, stage in enumerate(stages):
             _write_run(part, home, stage, about, order)
     return home
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _codes_stage(given: HfModel) -> list[Imported]:
@@ -140,7 +147,9 @@ def _write_weights(source: RunFolder, stage: Stage, weights: Weights, step: int,
     write_file(weights, target.weights)
     if source.vocabulary.is_file():
         shutil.copyfile(source.vocabulary, part / source.vocabulary.name)
-    facts = {key: value for key, value in source.facts().items() if key in ("identity", "imported", "vltk")}
+    facts = {
+        key: value for key, value in source.facts().items() if key in ("identity", "imported", "untrained", "vltk")
+    }
     target.note(status="finished", name=source.name, step=step, weights_step=step, **facts)
     target.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
 
@@ -187,7 +196,7 @@ def _write_run(part: Path, home: Path, stage: Imported, about: dict[str, Any], o
         status="finished", identity={"imported": about["architecture"], "weights": digest}, imported=about, order=order,
         home=str((home / stage.name).resolve()),
         frozen={name: helper_spec(RunFolder(home / stage.name), RunFolder(run)) for name, run in stage.frozen.items()},
-        vltk=__version__, step=0, weights_step=0,
+        vltk=__version__, step=0, weights_step=0, untrained=stage.untrained or None,
     )  # fmt: skip
     folder.recipe.write_text(yaml.safe_dump(plain(stage.stage), sort_keys=False))
 

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)  # `:label:` in the name of a task is no picture
 SHOWN = {  # metrics that stand beside the losses: the health of a tokenizer in training
     "codes_used": "{:.0f} codes used",
     "dead_codes": "{:.0f} dead",
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """One line the user should not miss, from rank 0, on standard error; from others into their logs."""
     if not is_quiet() or _keeps_log:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"warning: {text}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"warning: {text}", markup=False)
 
 
 class JsonLines:

@@ -119,6 +119,7 @@ class Trained:
     helpers: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None  # where it was read from; None while it is trained
     fresh: bool = False  # freshly initialised, in the place of the weights there
+    untrained: frozenset[str] = frozenset()  # parameters that no objective has trained, as far as is known
 
 
 def find(spec: str | Path) -> RunFolder:
@@ -196,7 +197,17 @@ def load(spec: str | Path | Source, helpers: bool = True) -> Trained:
     tokenizer = load_tokenizer(stage.tokenizer, folder.path) if stage.tokenizer else own
     frozen = helper_folders(folder) if helpers and isinstance(folder, RunFolder) else {}
     beside = {name: load(helper, helpers=False).model for name, helper in frozen.items()}
-    return Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside, folder)
+    made = Trained(model.eval(), tokenizer, stage.image, stage, folder.name, step, beside, folder)
+    made.untrained = frozenset(untrained(folder))
+    return made
+
+
+def untrained(folder: Source) -> list[str]:
+    """Parameters of a run's model that no objective has trained, here or where they come from: heads, mostly."""
+    if isinstance(folder, HfFolder):
+        return folder.model.lacking
+    found: list[str] = folder.facts().get("untrained", [])
+    return found
 
 
 def helper_folders(folder: RunFolder) -> dict[str, Source]:

@@ -292,7 +292,7 @@ def test_another_architecture() -> None:
     wrong(folder, r"mlm_head.decoder.weight: shape \(50, 32\) given, the model wants \(51, 32\)")
     config["architectures"] = ["T5Model"]
     (folder / "config.json").write_text(json.dumps(config))
-    wrong(folder, r"architectures: T5Model given; have: FlavaForPreTraining, CLIPModel, ViTModel, ")
+    wrong(folder, r"architectures: T5Model given; have: FlavaForPreTraining, FlavaModel, CLIPModel, ViTModel, ")
 
 
 def test_missing_unknown_and_damaged_tensors() -> None:

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from vltk.log import JsonLines
+from vltk.log import JsonLines, say, warn
 
 
 def test_no_row_holds_what_is_no_number(tmp_path: Path) -> None:
@@ -30,6 +30,13 @@ def test_rows_are_dropped_wherever_they_stand(order: tuple[int, ...], tmp_path: 
         file.write('{"step": 1}')
     lines.keep(lambda row: row["step"] < 3)
     assert lines.path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_names_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for tell in (say, warn):
+        tell("probe:a/train:a/test:label:smile: done [bold]")
+    told = capsys.readouterr()
+    assert told.out == "probe:a/train:a/test:label:smile: done [bold]\n" and told.err == f"warning: {told.out}"
 
 
 def test_dropping_waits_for_a_writer(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ class Answers:
     """Columns (N,) under a `name` of its own in the task.
 
     `predicted` and `labels`: classes or scores; `scores`: of class 1; `ranks`: of the right answer, 0 the first;
-    `values`: of each sample, in percent; `clusters`: the image that a query belongs to.
+    `values`: of each sample, in percent; `clusters`: the image that a query belongs to; `margins`: what the model gave
+    the right class minus the most that it gave another one.
     """
 
     name: str

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
 from vltk.errors import VltkError
 from vltk.eval.answers import compare, seed_of
-from vltk.eval.evaluation import Evaluation
+from vltk.eval.evaluation import Evaluation, labels
+from vltk.eval.sheet import Sheet
 from vltk.eval.statistics.paired import benjamini_hochberg
 from vltk.log import warn
 
@@ -36,25 +34,25 @@ class Contrast:
 def contrasts(found: Sequence[Sequence[Evaluation]]) -> list[Contrast]:
     """Of each later run against the first. A task whose samples are not the same is said aloud and left out."""
     first, *others = found
-    rows = [row for other in others for row in _against(first, other)]
+    names = labels(found)[1:]
+    rows = [row for other, name in zip(others, names, strict=True) for row in _against(first, other, name)]
     adjusted = benjamini_hochberg([row.p for row in rows])
     return [replace(row, adjusted=corrected) for row, corrected in zip(rows, adjusted, strict=True)]
 
 
-def grid(rows: Sequence[Contrast], baseline: str) -> Table:
+def sheet(rows: Sequence[Contrast], baseline: str) -> Sheet:
     """As a terminal shows it."""
-    shown = Table(title=f"against {baseline}", title_justify="left", highlight=False, box=box.SIMPLE_HEAD)
-    for heading in ("task", "metric", "run", "difference", "95 %", "p", "adjusted p"):
-        left = heading in ("task", "metric", "run")
-        shown.add_column(heading, justify="left" if left else "right", overflow="fold")
-    for row in rows:
-        span = f"{row.low:+.1f} to {row.high:+.1f}"
-        shown.add_row(row.task, row.metric, row.run, f"{row.value:+.2f}", span, f"{row.p:.3g}", f"{row.adjusted:.3g}")
-    return shown
+    headings = ["task", "metric", "run", "difference", "95 %", "p", "adjusted p"]
+    return Sheet(f"against {baseline}", headings, [list(map(_cells, rows))], frozenset(headings[:3]))
 
 
-def _against(first: Sequence[Evaluation], second: Sequence[Evaluation]) -> Iterator[Contrast]:
-    """Of all that both runs have; not yet adjusted."""
+def _cells(row: Contrast) -> list[str]:
+    span = f"{row.low:+.1f} to {row.high:+.1f}"
+    return [row.task, row.metric, row.run, f"{row.value:+.2f}", span, f"{row.p:.3g}", f"{row.adjusted:.3g}"]
+
+
+def _against(first: Sequence[Evaluation], second: Sequence[Evaluation], name: str) -> Iterator[Contrast]:
+    """Of all that both runs have, the second one called `name`; not yet adjusted."""
     by_task = {one.task: one for one in first if one.done}
     for later in second:
         before = by_task.get(later.task)
@@ -67,8 +65,8 @@ def _against(first: Sequence[Evaluation], second: Sequence[Evaluation]) -> Itera
                 gained = later.metrics()[metric] - before.metrics()[metric]
                 found = compare(metric, ours[metric], theirs[metric], gained, seed)
             except VltkError as error:
-                warn(f"{later.task}: {metric} of {later.content['run']}: {error}")
+                warn(f"{later.task}: {metric} of {name}: {error}")
                 break
             if found is not None:
-                span, name = found.interval, str(later.content["run"])
+                span = found.interval
                 yield Contrast(later.task, metric, name, found.value, span.low, span.high, found.p, found.p)

@@ -36,13 +36,17 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "opencv-python-headless",
 
 @dataclass(frozen=True)
 class Asked:
-    """A task of a run: its name, protocol and options, and what else decides the result."""
+    """A task of a run: its name, protocol and options, and what else decides the result.
+
+    untrained: parts of the model that the task reads and nothing has trained.
+    """
 
     task: str
     choice: Choice
     seed: int
     model: Mapping[str, Any]  # vltk.eval.features.Subject.identity
     nonstandard: bool = False
+    untrained: Sequence[str] = ()
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -166,6 +170,7 @@ def marks(asked: Asked, data: Mapping[str, Any]) -> list[str]:
     told = [] if limit is None else [f"limit {limit:,}"]
     budget = getattr(asked.choice, "budget", "full")  # of fine-tunings
     told += [] if budget == "full" else [f"budget {budget}"]
+    told += [f"{part} was never trained" for part in asked.untrained]
     return told + (["not the official samples"] if any(not one.get("official", True) for one in data.values()) else [])
 
 
@@ -178,6 +183,15 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {"host": os.uname().nodename, "device": _device(), "versions": versions}
+
+
+def labels(found: Sequence[Sequence[Evaluation]]) -> list[str]:
+    """What each run is called beside the others: its name, with the step where several of one name stand there."""
+    names = [str(one[0].content["run"]) for one in found]
+    return [
+        f"{name}@{one[0].content['step']}" if names.count(name) > 1 else name
+        for name, one in zip(names, found, strict=True)
+    ]
 
 
 def _device() -> str:

@@ -117,6 +117,16 @@ class Subject:
             if getattr(model, encoder, True) is None:
                 raise VltkError(f"the run {name} has no {encoder} encoder, which this task needs")
 
+    def never_trained(self, parts: Sequence[str]) -> list[str]:
+        """Those parts of the model of which nothing has been trained; none of a freshly initialised one."""
+        trained = self.trained
+        found = []
+        for part in parts if not trained.fresh else []:
+            own = [name for name, _ in trained.model.named_parameters() if f"{name}.".startswith(f"{part}.")]
+            if own and trained.untrained.issuperset(own):
+                found.append(part)
+        return found
+
     @property
     def device(self) -> torch.device:
         return next(self.trained.model.parameters()).device

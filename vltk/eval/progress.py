@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.status import Status
+from rich.text import Text
 
 from vltk.eval.evaluation import Evaluation
 from vltk.log import console, say
@@ -21,7 +22,7 @@ class Progress:
         self._costs: dict[str, float] = {}
         self._spent = self._paid = 0.0  # seconds, and the cost of the tasks that they bought
         self._count, self._task, self._began, self._marks = 0, "", 0.0, (0.0, 0)
-        self._status = Status(title, console=console) if console.is_terminal else None
+        self._status = Status(Text(title), console=console) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._status is not None:
@@ -68,12 +69,12 @@ class Progress:
     def waiting(self, tasks: Sequence[str]) -> None:
         """For other processes."""
         if self._status is not None:
-            self._status.update(f"{self.title}: waiting for other processes: {', '.join(tasks)}")
+            self._status.update(Text(f"{self.title}: waiting for other processes: {', '.join(tasks)}"))
 
     def _show(self, what: str) -> None:
         if self._status is not None:
             number = self._count - len(self._costs) + 1
-            self._status.update(f"{self.title}: {self._task} ({number} of {self._count}) {what}{self._left()}")
+            self._status.update(Text(f"{self.title}: {self._task} ({number} of {self._count}) {what}{self._left()}"))
 
     def _left(self) -> str:
         """For the tasks that are left, by this process alone."""

@@ -50,8 +50,12 @@ class Queue:
         self.folder.mkdir(parents=True, exist_ok=True)
         nonstandard, identity = self.subject.library.nonstandard, self.subject.identity
         self.asked = {
-            name: Asked(name, choice, self.subject.seed, identity, nonstandard) for name, choice in self.tasks.items()
+            name: Asked(name, choice, self.subject.seed, identity, nonstandard, self._untrained(choice))
+            for name, choice in self.tasks.items()
         }
+
+    def _untrained(self, choice: Choice) -> list[str]:
+        return self.subject.never_trained(getattr(choice.build(), "reads", []))
 
     def work(self) -> list[Evaluation]:
         """Evaluates what is not done, or waits for others to; all of it, in the order of the tasks."""

@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from vltk import __version__, parts, run
 from vltk.data.dataset import open_dataset
 from vltk.errors import Missing, RecipeError
 from vltk.eval import results, task
 from vltk.eval.claims import now
+from vltk.eval.compare import contrasts, sheet
 from vltk.eval.content import digest
 from vltk.eval.evaluation import FOLDER, Evaluation
 from vltk.eval.headline import headlines
+from vltk.eval.places import RANDOM, Place, Steps, absent_runs, newest, places
 from vltk.eval.queue import Queue, TasksFailed, failures
 from vltk.eval.results import Row
+from vltk.eval.several import Outcome
+from vltk.eval.sheet import print_grid
 from vltk.eval.sources import OFFICIAL, Library
-from vltk.eval.table import Table, print_grid
+from vltk.eval.table import Table
 from vltk.eval.workers import begun, helped, is_helper
 from vltk.log import say
 from vltk.parts import Choice
@@ -38,9 +41,7 @@ if TYPE_CHECKING:  # torch takes seconds; what is missing is said before it is i
 
     from vltk.run import Trained
 
-Steps = list[tuple[str, str]]
 CACHE = "VLTK_CACHE"
-RANDOM = "random-weights"
 FETCH = re.compile(r"vltk eval --fetch (\w+)( --data .*)?")
 
 
@@ -50,9 +51,10 @@ class Options:
 
     `data`: where official data sets lie; `nonstandard`: other counts than theirs may pass; `protocol`: of
     headlines.yaml; `skip_absent`: tasks whose data or card is absent are left out; `store`: encodings are kept on disk;
-    `redo`: what is done is done again; `budget`, `seeds`: of fine-tunings, where not as their cards say;
-    `random_weights`: the same models freshly initialised by the seed are scored in the place of the runs; `helpers`:
-    the environment of each further process.
+    `redo`: what is done is done again; `budget`, `seeds` of fine-tunings and `solver` of probes: where not as their
+    cards say; `random_weights`: the same models freshly initialised by the seed are scored beside the runs; `helpers`:
+    the environment of each further process; `report` is given what was found, also where tasks failed, and says what
+    it wrote.
     """
 
     limit: int | None = None
@@ -65,8 +67,10 @@ class Options:
     redo: bool = False
     budget: str | None = None
     seeds: int | None = None
+    solver: str | None = None
     random_weights: bool = False
     helpers: Sequence[Mapping[str, str]] = ()
+    report: Callable[[Outcome], Path] | None = None
 
 
 def evaluate(
@@ -82,8 +86,8 @@ def evaluate(
     chosen, gaps = _chosen(suite, tasks, given)
     lacking = {name: steps for name, choice in chosen.items() if (steps := absent_data({name: choice}, library))}
     library.forget()
-    specs, missing = (list(runs), []) if runs else _newest()
-    missing += _absent_runs(specs)
+    specs, missing = (list(runs), []) if runs else newest()
+    missing += absent_runs(specs)
     left = {name: choice for name, choice in chosen.items() if name not in lacking}
     if not (given.skip_absent and left):
         whats = [step for steps in lacking.values() for step in steps]
@@ -93,19 +97,14 @@ def evaluate(
     absent = [*lacking, *(name for names in gaps.values() for name in names)]
     if absent:
         say(f"left out, as their data or cards are absent: {', '.join(absent)}")
-    places = [_home(spec, given.random_weights) for spec in specs]
-    logs = places[0] / FOLDER
+    homes = places(specs, given.random_weights)
+    logs = homes[0].home / FOLDER
     logs.mkdir(parents=True, exist_ok=True)
-    title = Path(suite).stem if suite else "tasks"
     since = begun() or now(logs)
     with helped(len(given.helpers), logs, since, given.helpers):
-        found = [
-            _evaluate_run(spec, home, left, given, library, since) for spec, home in zip(specs, places, strict=True)
-        ]
+        found = [_evaluate_run(place, left, given, library, since) for place in homes]
     if not is_helper():
-        for one, spec, home in zip(found, specs, places, strict=True):
-            _show(Table.of(one, given.protocol, absent), home, spec, title)
-        _show_contrasts(found, logs)
+        _tell(_outcome(found, suite, given.protocol, absent, library), homes, given.report)
     if failed := [line for one in found for line in failures(one)]:
         raise TasksFailed("\n  ".join([f"{len(failed)} evaluations failed:", *failed]))
     return [row for one in found for evaluation in one for row in evaluation.rows]
@@ -178,8 +177,8 @@ def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> tuple[di
     for limit in (given.limit, content.limit if content else None):
         if limit is not None:
             chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
-    trained_as = {"budget": given.budget, "seeds": given.seeds}
-    chosen = {name: task.finetuned_as(choice, trained_as) for name, choice in chosen.items()}
+    own = {"budget": given.budget, "seeds": given.seeds, "solver": given.solver}
+    chosen = {name: task.where_it_has(choice, own) for name, choice in chosen.items()}
     return chosen, content.absent() if content else {}
 
 
@@ -201,48 +200,8 @@ def _not_in_this_version(heading: str, names: list[str]) -> tuple[str, str]:
     return what, f"vltk eval RUN {f'--tasks {task.usage(part)}' if part else '--suite shapes'}"
 
 
-def _newest() -> tuple[list[str], Steps]:
-    """The newest finished run of a model family below ./runs, said aloud; or what to type for one."""
-    finished = [path.parent for path in run.RUNS.glob(f"*/*/{run.FACTS_FILE}") if _is_finished_family(path.parent)]
-    if not finished:
-        return [], [("a finished run: none given, and none below ./runs", "vltk train flava-tiny")]
-    newest = max(finished, key=lambda folder: ((folder / run.FACTS_FILE).stat().st_mtime, str(folder)))
-    say(f"no run given: taking the newest finished one, {newest}")
-    return [str(newest)], []
-
-
-def _is_finished_family(folder: Path) -> bool:
-    """Whether a model family with both encoders, and not a codebook, has been trained here to its end."""
-    if run.RunFolder(folder).facts().get("status") != "finished":
-        return False
-    stage: dict[str, Any] = yaml.safe_load((folder / run.STAGE_FILE).read_text(encoding="utf-8"))
-    model = stage["model"]
-    both = all(model.get(encoder, True) is not None for encoder in ("image", "text"))
-    return both and model["part"] in parts.names("models/families")
-
-
-def _absent_runs(specs: Sequence[str]) -> Steps:
-    steps: Steps = []
-    for spec in specs:
-        try:
-            run.find_source(spec)
-        except Missing as error:
-            steps += error.steps
-    return steps
-
-
-def _home(spec: str, random_weights: bool) -> Path:
-    """Where results are written: the run's folder; of a Hugging Face folder, one of its name below ./runs.
-
-    Those of random weights have a folder in it, so that no one takes them for the run's.
-    """
-    source = run.find_source(spec)
-    home = source.path if isinstance(source, run.RunFolder) else run.RUNS / source.name / "hf"
-    return home / RANDOM if random_weights else home
-
-
 def _evaluate_run(
-    spec: str, home: Path, chosen: Mapping[str, Choice], given: Options, library: Library, since: float
+    place: Place, chosen: Mapping[str, Choice], given: Options, library: Library, since: float
 ) -> list[Evaluation]:
     """Scores one run; each task is on disk before the next one starts."""
     from vltk import dist
@@ -250,16 +209,16 @@ def _evaluate_run(
     from vltk.eval.progress import Progress
     from vltk.eval.store import FeatureStore
 
-    trained = run.load(spec)
-    if given.random_weights:
+    trained = run.load(place.spec)
+    if place.fresh:
         fresh = Subject(trained, given.seed).model(random_weights=True)
         trained = replace(trained, model=fresh, name=f"{trained.name}, {RANDOM}", step=0, fresh=True)
     trained.model.to(dist.device())
     cache = os.environ.get(CACHE)
-    store = FeatureStore(Path(cache) if cache else home / "features") if given.store else None
+    store = FeatureStore(Path(cache) if cache else place.home / "features") if given.store else None
     with undisturbed(trained.model), Progress(trained.name) as progress:
         subject = Subject(trained, given.seed, library, store, _features(chosen), progress.watch)
-        return Queue(home, chosen, subject, progress, since, given.redo).work()
+        return Queue(place.home, chosen, subject, progress, since, given.redo).work()
 
 
 def _features(chosen: Mapping[str, Choice]) -> dict[str, list[str]]:
@@ -271,27 +230,36 @@ def _features(chosen: Mapping[str, Choice]) -> dict[str, list[str]]:
     return found
 
 
-def _show(made: Table, home: Path, spec: str, title: str) -> None:
-    """The table on the terminal, and as files beside the evaluations."""
-    step = run.split_step(spec)[1]
-    written = made.write(home / FOLDER / (f"step-{step}" if step is not None else ""), title)
+def _outcome(
+    found: Sequence[Sequence[Evaluation]], suite: str | None, protocol: str, absent: Sequence[str], library: Library
+) -> Outcome:
+    """What was found of each run, as tables and against the first run."""
+    tables = [Table.of(one, protocol, absent) for one in found]
+    compared = contrasts(found) if len(found) > 1 else []
+    return Outcome(Path(suite).stem if suite else "tasks", found, tables, compared, library)
+
+
+def _tell(made: Outcome, homes: Sequence[Place], report: Callable[[Outcome], Path] | None) -> None:
+    """The tables on the terminal, and as files beside the evaluations; of several runs what differs, in contrasts.json
+    of the first one; the report, where one is wanted."""
+    for table, place in zip(made.tables, homes, strict=True):
+        _show(table, place, made.title)
+    if len(made.tables) > 1:
+        with whole(homes[0].home / FOLDER / "contrasts.json") as part:
+            part.write_text(json.dumps([row.record() for row in made.contrasts], indent=1) + "\n", encoding="utf-8")
+        print_grid(sheet(made.contrasts, made.labels[0]).grid())
+    if report is not None:
+        say(f"report: {report(made)}")
+
+
+def _show(made: Table, place: Place, title: str) -> None:
+    step = None if place.fresh else run.split_step(place.spec)[1]
+    written = made.write(place.home / FOLDER / (f"step-{step}" if step is not None else ""), title)
     if made.lines:
-        print_grid(made.grid())
+        print_grid(made.sheet().grid())
     for line in made.remarks():
         say(line)
     say(f"table: {written}")
-
-
-def _show_contrasts(found: Sequence[Sequence[Evaluation]], folder: Path) -> None:
-    """Of several runs each against the first, on the terminal and in contrasts.json beside its evaluations."""
-    if len(found) < 2:
-        return
-    from vltk.eval.compare import contrasts, grid
-
-    rows = contrasts(found)
-    with whole(folder / "contrasts.json") as part:
-        part.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n", encoding="utf-8")
-    print_grid(grid(rows, str(found[0][0].content["run"])))
 
 
 def _score(name: str, choice: Choice, subject: Any) -> list[Row]:

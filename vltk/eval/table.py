@@ -10,13 +10,11 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table as Grid
 
 from vltk.errors import VltkError
 from vltk.eval.answers import Answers, replicates, seed_of
@@ -25,13 +23,13 @@ from vltk.eval.evaluation import Evaluation
 from vltk.eval.headline import headlines
 from vltk.eval.references import Published, published, references
 from vltk.eval.results import Row
+from vltk.eval.sheet import Cells, Sheet
 from vltk.eval.statistics.intervals import percentiles
-from vltk.log import console
 from vltk.whole import whole
 
 SHOWN = {"flava": "FLAVA", "clip_400m": "CLIP 400M", "clip_paper": "CLIP paper"}  # columns of references.yaml
 SAME, UNSURE, OTHER = "", "?", "≠"  # of a published figure: may be compared, unverified, measured otherwise
-PIPED = 170  # columns where there is no terminal
+WORDS = frozenset({"task", "metric", ""})  # columns that are no numbers
 LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another split, metric or set of samples"
 
 
@@ -87,36 +85,15 @@ class Table:
         )
 
     def write(self, folder: Path, title: str) -> Path:
-        """TITLE.json, TITLE.csv and TITLE.md, each whole; the last one's path."""
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = {"json": json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "csv": self._csv()}
-        for ending, text in (texts | {"md": self.markdown()}).items():
-            with whole(folder / f"{title}.{ending}") as part:
-                part.write_text(text, encoding="utf-8")
-        return folder / f"{title}.md"
+        """TITLE.json, TITLE.csv, TITLE.tex and TITLE.md, each whole; the last one's path."""
+        return write([self], self.sheet(), folder, title)
 
-    def grid(self) -> Grid:
-        """As a terminal shows it."""
-        grid = Grid(title=self._title(), title_justify="left", highlight=False, box=box.SIMPLE_HEAD)
-        for heading in self._headings():
-            grid.add_column(heading, justify="left" if heading in ("task", "metric", "") else "right", overflow="fold")
-        tasks = [line.task for line in self.lines]
-        for number, line in enumerate(self.lines):
-            ends = tasks.count(line.task) > 1 and tasks[number + 1 : number + 2] not in ([line.task], [])
-            grid.add_row(*_cells(line, self._shown()), end_section=ends)
-        if self.averages:
-            grid.add_section()
-            for one in self.averages:
-                grid.add_row(*_average_cells(one, self._shown()))
-        return grid
-
-    def markdown(self) -> str:
-        headings = self._headings()
-        rows = [_cells(line, self._shown()) for line in self.lines]
-        rows += [_average_cells(one, self._shown()) for one in self.averages]
-        aligned = ["---" if heading in ("task", "metric", "") else "---:" for heading in headings]
-        text = [f"# {self._title()}", "", *(f"| {' | '.join(cells)} |" for cells in (headings, aligned, *rows)), ""]
-        return "\n".join([*text, *(f"- {line}" for line in self.remarks())]).rstrip() + "\n"
+    def sheet(self) -> Sheet:
+        """What a terminal and files for people show of it."""
+        named = f", protocol {self.protocol}" if self._shown() else ""
+        title = f"{self.run} at step {self.step:,}{named}"
+        averages = [_average_cells(one, self._shown()) for one in self.averages]
+        return Sheet(title, self._headings(), [*self._groups(), averages], WORDS, self.remarks())
 
     def remarks(self) -> list[str]:
         """What the marks mean, and what is not in the table."""
@@ -124,10 +101,6 @@ class Table:
         told = [f"{task} failed: {error}" for task, error in self.failed.items()]
         told += [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
         return ([LEGEND] if marked else []) + told
-
-    def _title(self) -> str:
-        named = f", protocol {self.protocol}" if self._shown() else ""
-        return f"{self.run} at step {self.step:,}{named}"
 
     def _shown(self) -> list[str]:
         """The columns of references that have something to say here."""
@@ -137,24 +110,45 @@ class Table:
         titles = [SHOWN[name] for name in self._shown()]
         return ["task", "metric", "value", "95 %", "n", "chance", *titles, ""]
 
-    def _csv(self) -> str:
-        text = io.StringIO()
-        out = csv.writer(text, lineterminator="\n")
-        columns = list(references())
-        head = ["task", "metric", "value", "low", "high", "n", "chance", "headline", "notes"]
-        out.writerow(head + [name for column in columns for name in (column, f"{column} comparable")])
-        for line in self.lines:
-            own = [line.task, line.number, line.value, line.low, line.high, line.n, line.chance, line.headline]
+    def _groups(self) -> list[list[Cells]]:
+        """Tasks of several numbers by themselves, others together."""
+        groups: list[list[Cells]] = []
+        joins = False
+        for _, lines in groupby(self.lines, lambda line: line.task):
+            rows = [_cells(line, self._shown()) for line in lines]
+            if joins and len(rows) == 1:
+                groups[-1] += rows
+            else:
+                groups.append(list(rows))
+            joins = len(rows) == 1
+        return groups
+
+
+def write(tables: Sequence[Table], sheet: Sheet, folder: Path, title: str) -> Path:
+    """The sheet of one or several runs as TITLE.tex and TITLE.md, all numbers of them as TITLE.json and TITLE.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = asdict(tables[0]) if len(tables) == 1 else [asdict(table) for table in tables]
+    texts = {"json": json.dumps(told, indent=1, ensure_ascii=False) + "\n", "csv": _csv(tables)}
+    for ending, text in (texts | {"tex": sheet.latex(), "md": sheet.markdown()}).items():
+        with whole(folder / f"{title}.{ending}") as part:
+            part.write_text(text, encoding="utf-8")
+    return folder / f"{title}.md"
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    columns = list(references())
+    head = ["run", "step", "task", "metric", "value", "low", "high", "n", "chance", "headline", "notes"]
+    out.writerow(head + [name for column in columns for name in (column, f"{column} comparable")])
+    for table in tables:
+        for line in table.lines:
+            own = [table.run, table.step, line.task, line.number, line.value, line.low, line.high, line.n, line.chance]
             figures = [line.published.get(column, {}) for column in columns]
             told = [one.get(key, "") for one in figures for key in ("value", "comparable")]
-            out.writerow(["" if cell is None else cell for cell in (*own, "; ".join(line.notes), *told)])
-        return text.getvalue()
-
-
-def print_grid(grid: Grid) -> None:
-    """On the terminal, or as wide as it needs where there is none."""
-    shown = console if console.is_terminal else Console(width=PIPED, highlight=False)
-    shown.print(grid)
+            cells = (*own, line.headline, "; ".join(line.notes), *told)
+            out.writerow(["" if cell is None else cell for cell in cells])
+    return text.getvalue()
 
 
 def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
@@ -249,22 +243,24 @@ def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] 
 
 def _cells(line: Line, shown: Sequence[str]) -> list[str]:
     first = "" if line.chance is None else f"{line.chance:.2f}"
-    figures = [_published_cell(line.published.get(name)) for name in shown]
+    figures = [published_cell(line.published.get(name)) for name in shown]
     notes = "; ".join(line.notes)
-    return [line.task, line.number, f"{line.value:.2f}", _span(line), f"{line.n:,}", first, *figures, notes]
+    return [line.task, line.number, f"{line.value:.2f}", span(line), f"{line.n:,}", first, *figures, notes]
 
 
 def _average_cells(one: AverageLine, shown: Sequence[str]) -> list[str]:
     figures = [f"{one.references[name]:.2f}" if name in one.references else "" for name in shown]
     count = "" if one.tasks == one.of else f"{one.tasks} of {one.of}"
-    return [f"average {one.name}", count, f"{one.value:.2f}", _span(one), "", "", *figures, ""]
+    return [f"average {one.name}", count, f"{one.value:.2f}", span(one), "", "", *figures, ""]
 
 
-def _span(line: Line | AverageLine) -> str:
+def span(line: Line | AverageLine) -> str:
+    """The interval."""
     return "" if line.low is None or line.high is None else f"{line.low:.1f} to {line.high:.1f}"
 
 
-def _published_cell(figure: Mapping[str, Any] | None) -> str:
+def published_cell(figure: Mapping[str, Any] | None) -> str:
+    """With the mark of a figure that may not be compared; empty where there is none."""
     if figure is None:
         return ""
     marks = {True: SAME, False: OTHER}

@@ -105,8 +105,8 @@ def changed(choice: Choice, options: Mapping[str, Any]) -> Choice:
     return parts.choose(PROTOCOLS, choice.part, **choice.model_dump(exclude={"part"}) | dict(options))
 
 
-def finetuned_as(choice: Choice, options: Mapping[str, Any]) -> Choice:
-    """The same task where it is no fine-tuning; else with these options, those that are None left as they are."""
+def where_it_has(choice: Choice, options: Mapping[str, Any]) -> Choice:
+    """The same task with those of these options that it has; None leaves one as it is."""
     own = {key: value for key, value in options.items() if value is not None and key in type(choice).model_fields}
     return changed(choice, own) if own else choice
 
@@ -119,7 +119,7 @@ def _named(name: str, protocol: str) -> Choice:
 
 
 def _inline(entry: str, protocol: str) -> Choice:
-    """`cola:budget=short`, `retrieval:flickr8k/dev`, `retrieval:flickr8k/dev:captions=1`."""
+    """`cola:budget=short`, `retrieval:flickr8k/dev`, `retrieval:flickr8k/dev:captions=1`; `null` for nothing."""
     part, *values = entry.split(":")
     if part in names():
         if not all(OPTION.match(value) for value in values):
@@ -132,7 +132,8 @@ def _inline(entry: str, protocol: str) -> Choice:
         raise RecipeError(f"write it as {usage(part)}, with options behind as :key=value")
     options = dict(value.split("=", 1) for value in values if OPTION.match(value))
     named: dict[str, Any] = {key: yaml.safe_load(value) for key, value in options.items()}
-    return parts.choose(PROTOCOLS, part, **dict(zip(required, plain, strict=True)), **named)
+    said = [None if value == "null" else value for value in plain]
+    return parts.choose(PROTOCOLS, part, **dict(zip(required, said, strict=True)), **named)
 
 
 def usage(part: str) -> str:

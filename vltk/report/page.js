@@ -19,7 +19,7 @@ for (const svg of document.querySelectorAll("svg[data-curves]")) {
     cursor.setAttribute("x1", place);
     cursor.setAttribute("x2", place);
     svg.classList.add("read");
-    tip.replaceChildren(...[["", `step ${curves[0].step[at[0]].toLocaleString("en")}`],
+    tip.replaceChildren(...[["", curves[0].at[at[0]]],
       ...curves.map((curve, i) => [`c${curve.colour}`, `${curve.label} ${curve.value[at[i]]}`])].map(([name, text]) =>
       Object.assign(document.createElement("div"), { className: name, textContent: text })));
     const left = event.clientX + 14 + tip.offsetWidth > innerWidth ? event.clientX - 14 - tip.offsetWidth : event.clientX + 14;

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -20,21 +21,40 @@ FRAME = (  # what keeps lines inside their axes; once a page
 )
 
 
+@dataclass(frozen=True)
+class Across:
+    """What lies below a chart: how a tick of it is written, how the pointer is told a place, and which of the values
+    stands in the legend."""
+
+    tick: Callable[[float], str]
+    told: Callable[[float], str]
+    value: Callable[[Values], float]
+
+
+STEPS = Across(lambda at: _short(at), lambda at: f"step {int(at):,}", lambda values: float(values[-1]))
+
+
 def chart(
-    title: str, curves: Sequence[Curve], *, note: str = "", percent: bool = False, floor: float | None = None
+    title: str,
+    curves: Sequence[Curve],
+    *,
+    note: str = "",
+    percent: bool = False,
+    floor: float | None = None,
+    across: Across = STEPS,
 ) -> str:
-    """One chart of one or several curves over steps; "" when none has a point.
+    """One chart of one or several curves over steps, or what `across` says; "" when none has a point.
 
     `floor` is a value the axis must reach (0 for a share); `percent` says what the values are.
     """
     curves = [c for c in curves if len(c.steps)]
     if not curves:
         return ""
-    frame = _Frame(curves, floor)
+    frame = _Frame(curves, floor, across)
     body = frame.grid() + '<g clip-path="url(#frame)">' + "".join(map(frame.line, curves)) + "</g>"
     caption = f"<b>{escape(title)}{', %' if percent else ''}</b>" + (f" <small>{escape(note)}</small>" if note else "")
     return (
-        f'<figure class="chart"><figcaption><span>{caption}</span>{_legend(curves, percent)}</figcaption>'
+        f'<figure class="chart"><figcaption><span>{caption}</span>{_legend(curves, percent, across)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
         f'data-curves="{frame.data(curves)}">{body}'
         f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg></figure>'
@@ -47,9 +67,9 @@ def charts(figures: Iterable[str]) -> str:
     return f'<div class="charts">{body}</div>' if body else ""
 
 
-def _legend(curves: Sequence[Curve], percent: bool) -> str:
-    """The latest smoothed value of each curve, in its colour."""
-    values = [float(c.smooth[-1]) for c in curves]
+def _legend(curves: Sequence[Curve], percent: bool, across: Across) -> str:
+    """A smoothed value of each curve, over steps the latest, in its colour."""
+    values = [across.value(c.smooth) for c in curves]
     shown = (
         f'<span class="c{c.colour}">{escape(c.label)} <b>{f"{value:.1f}" if percent else number(value)}</b></span>'
         for c, value in zip(curves, values, strict=True)
@@ -60,7 +80,8 @@ def _legend(curves: Sequence[Curve], percent: bool) -> str:
 class _Frame:
     """The axes of one chart: from (step, value) to the view box."""
 
-    def __init__(self, curves: Sequence[Curve], floor: float | None) -> None:
+    def __init__(self, curves: Sequence[Curve], floor: float | None, across: Across) -> None:
+        self.across = across
         self.first = min(float(c.steps[0]) for c in curves)
         self.last = max(float(c.steps[-1]) for c in curves)
         if self.last == self.first:
@@ -103,7 +124,7 @@ class _Frame:
         for value in ticks(self.first, self.last):
             x = float(self.x(np.array([value]))[0])
             anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"
-            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 7}" text-anchor="{anchor}">{_short(value)}</text>')
+            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 7}" text-anchor="{anchor}">{self.across.tick(value)}</text>')
         return "".join(parts)
 
     def data(self, curves: Sequence[Curve]) -> str:
@@ -116,7 +137,7 @@ class _Frame:
             "colour": curve.colour,
             "x": [round(float(x), 1) for x in self.x(curve.steps)],
             "y": [round(float(y), 1) for y in self.y(curve.smooth)],
-            "step": [int(step) for step in curve.steps],
+            "at": [self.across.told(float(step)) for step in curve.steps],
             "value": [number(float(value)) for value in curve.smooth],
         }
 

@@ -31,7 +31,7 @@ from vltk.train.engines._state import weights
 from vltk.train.faults import Watch
 from vltk.train.pretraining import Pretraining, on_device
 from vltk.train.saving import newest_good
-from vltk.train.start import note, start
+from vltk.train.start import note, start, untaught
 from vltk.train.together import on_all, on_main
 
 
@@ -87,7 +87,10 @@ def build(
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
-    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer, open_data), pretraining.starts)
+    reached = _reached(pretraining, stage, tokenizer, open_data)
+    never = untaught(model, {name.removeprefix("model.") for names in reached.values() for name in names}, found)
+    on_main(lambda: folder.note(untrained=never or None))
+    groups = optim.groups(pretraining, reached, pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)

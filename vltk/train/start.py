@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from vltk.models.positions import grid_of, of_length, resized
 from vltk.models.weights import Weights, mismatches
 from vltk.parts import Choice
 from vltk.recipe import Stage
-from vltk.run import Source, load_stage, part_of, read_weights
+from vltk.run import Source, load_stage, part_of, read_weights, untrained
 from vltk.whole import whole
 
 FILE = "init.json"
@@ -34,11 +34,15 @@ SHOWN = 12  # tensors that do not fit
 
 @dataclass(frozen=True)
 class Fit:
-    """What a part takes from other weights, tensor by tensor; `resized` and `problems` in words."""
+    """What a part takes from other weights, tensor by tensor; `resized` and `problems` in words.
+
+    untrained: those taken that nothing has trained there either.
+    """
 
     taken: Weights
     resized: dict[str, str] = field(default_factory=dict)
     random: list[str] = field(default_factory=list)
+    untrained: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -49,6 +53,8 @@ class Fit:
             words.append(f"{len(self.resized)} resized ({', '.join(self.resized.values())})")
         if self.random:
             words.append(f"{len(self.random)} at random: {', '.join(self.random)}")
+        if self.untrained:
+            words.append(f"{len(self.untrained)} of them never trained there: {', '.join(self.untrained)}")
         if self.unused:
             words.append(f"{len(self.unused)} left out: {', '.join(self.unused)}")
         return ", ".join(words)
@@ -66,6 +72,8 @@ def start(model: nn.Module, stage: Stage, sources: Mapping[str, Source]) -> dict
         there = load_stage(source).model
         module = model.get_submodule(part)
         found = fit(module, part_of(weights, part))
+        never = {name.removeprefix(f"{part}.") for name in untrained(source) if name.startswith(f"{part}.")}
+        found.untrained.extend(sorted(never & found.taken.keys()))
         if problems := [*unlike(stage.model, there, part)] or found.problems:
             lines = "\n  ".join(problems[:SHOWN])
             raise VltkError(f"init.{part}: the weights of {source.path} do not fit:\n  {lines}")
@@ -74,11 +82,21 @@ def start(model: nn.Module, stage: Stage, sources: Mapping[str, Source]) -> dict
         module.load_state_dict(found.taken, strict=False)
         say(f"{part}: from {source.path}: {found.said()}")
         lists = {"resized": found.resized, "random": found.random, "unused": found.unused}
+        lists["untrained"] = found.untrained
         parts[part] = {"source": str(source.path), "step": step, "taken": sorted(found.taken)} | lists
     rest = [name for name in model.state_dict() if not any(name.startswith(f"{part}.") for part in parts)]
     if parts and rest:
         say(f"at random: {', '.join(f'{place} ({count})' for place, count in _places(rest).items())}")
     return {"parts": parts, "random": rest}
+
+
+def untaught(model: nn.Module, reached: Collection[str], found: Mapping[str, Any]) -> list[str]:
+    """The parameters that have been trained neither by this stage, which reaches `reached`, nor where they come from.
+
+    found: what `start` gave.
+    """
+    taken = {f"{part}.{name}" for part, own in found["parts"].items() for name in {*own["taken"]} - {*own["untrained"]}}
+    return [name for name, _ in model.named_parameters() if name not in taken and name not in reached]
 
 
 def note(found: Mapping[str, Any], folder: Path) -> None:

@@ -66,6 +66,8 @@ class FakeTrained:
     step: int = 7
     image: Any = field(default_factory=lambda: type("Image", (), {"size": SIZE}))
     stage: Any = field(default_factory=lambda: type("Stage", (), {"model": Made()}))
+    fresh: bool = False
+    untrained: frozenset[str] = frozenset()
 
 
 @pytest.fixture

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests import tiny
 from tests.harness import vltk_process
+from tests.official import glue
 from tests.official.vision import WRITERS
 from tests.parity.test_convert import TOWER, clip_model, flava_model, saved
 from vltk import run as runs
+from vltk.convert import import_hf
 from vltk.eval import run
 from vltk.eval.queue import TasksFailed
 
@@ -47,6 +50,47 @@ def test_clip_and_flava_side_by_side(here: Path, write_pairs: Callable[..., None
     assert any(row["metric"].startswith("re-ranked") for row in evaluated("a-flava", tasks=tasks[3:]))
 
 
+def test_a_flava_without_heads(
+    here: Path, write_pairs: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The encoders and projections are those of the whole model; what its heads would be asked for is marked."""
+    write_pairs("pairs/dev", [[f"word{index}"] for index in range(8)])
+    whole = flava_model()
+    saved(whole, "whole")
+    saved(whole.flava, "bare")
+    tasks = ["retrieval:pairs/dev", QUICK, "masked_text:pairs/dev"]
+    found = {
+        name: [row for row in evaluated(name, tasks=tasks) if row["task"] != tasks[2]] for name in ("whole", "bare")
+    }
+    assert [row["value"] for row in found["bare"]] == [row["value"] for row in found["whole"]]
+    assert all(name.startswith("heads.") for name in runs.load("bare").untrained) and runs.load("bare").untrained
+    table = Path("runs/bare/hf/evaluations/tasks.md").read_text().splitlines()
+    assert [line for line in table if "heads.mlm was never trained" in line and "masked_text" in line]
+    assert not [line for line in table if "never trained" in line and "masked_text" not in line]
+    assert "never" not in Path("runs/whole/hf/evaluations/tasks.md").read_text()
+    again = runs.load("bare").model.state_dict()
+    assert all((again[name] == tensor).all() for name, tensor in runs.load("bare").model.state_dict().items())
+    capsys.readouterr()
+    import_hf(Path("bare"), "brought")
+    assert (
+        "FlavaModel lacks" in capsys.readouterr().out and runs.load("brought").untrained == runs.load("bare").untrained
+    )
+
+
+def test_a_bert_has_no_images(here: Path, write_pairs: Callable[..., None]) -> None:
+    """Its texts are fine-tuned, beside a ViT that has none; what it lacks is said."""
+    glue.make(here / "official/glue")
+    config = transformers.BertConfig(**TOWER, vocab_size=tiny.VOCAB, max_position_embeddings=24)
+    saved(transformers.BertModel(config), "a-bert")
+    transformers.ViTModel(transformers.ViTConfig(**TOWER, image_size=64, patch_size=16)).save_pretrained("a-vit")
+    entry = "sst2:steps=2:batch_size=2:warmup=0:evaluations=1"
+    assert {row["metric"] for row in evaluated("a-bert", tasks=[entry])} >= {"accuracy", "F1"}
+    with pytest.raises(TasksFailed, match=r"a-bert: cifar10: the run a-bert has no image encoder"):
+        evaluated("a-bert", tasks=["cifar10"])
+    with pytest.raises(TasksFailed, match=r"the run a-vit has no text encoder, which this task trains; it has: image"):
+        evaluated("a-vit", tasks=[entry])
+
+
 def test_a_vit_has_no_text(here: Path) -> None:
     config = transformers.ViTConfig(**TOWER, image_size=64, patch_size=16)
     transformers.ViTModel(config).save_pretrained("a-vit")
@@ -56,16 +100,20 @@ def test_a_vit_has_no_text(here: Path) -> None:
 
 
 def test_random_weights_are_a_baseline_of_their_own(here: Path, write_pairs: Callable[..., None]) -> None:
-    """Apart from what the run scores, and at chance."""
+    """Beside the run and apart from it, and at chance."""
     write_pairs("pairs/dev", [[f"word{index}"] for index in range(40)])
     saved(flava_model(), "a-flava")
     options = run.Options(random_weights=True)
     rows = run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)
-    found = {row["metric"]: row for row in rows}
+    assert [row["run"] for row in rows] == ["a-flava"] * 9 + ["a-flava, random-weights"] * 9
+    found = {row["metric"]: row for row in rows[9:]}
     assert found["mean recall"]["run"] == "a-flava, random-weights" and found["mean recall"]["step"] == 0
     assert abs(found["mean recall"]["value"] - found["mean recall"]["detail"]["chance"]) < 10
     assert Path("runs/a-flava/hf/random-weights/results.jsonl").is_file()
-    assert not Path("runs/a-flava/hf/results.jsonl").exists()
+    kept = [json.loads(line) for line in Path("runs/a-flava/hf/results.jsonl").read_text().splitlines()]
+    assert kept == rows[:9]
+    compared = json.loads(Path("runs/a-flava/hf/evaluations/contrasts.json").read_text())
+    assert {row["run"] for row in compared} == {"a-flava, random-weights"}
     assert [row["value"] for row in run.evaluate(["a-flava"], tasks=["retrieval:pairs/dev"], options=options)] == [
         row["value"] for row in rows
     ]

@@ -43,7 +43,7 @@ def test_a_number_stands_beside_what_was_published(tmp_path: Path) -> None:
     assert first.low is not None and first.high is not None and first.low < 90 < first.high
     assert first.published["flava"]["value"] == 92.87 and first.published["flava"]["comparable"] is True
     assert second.published["flava"]["comparable"] == "unverified"
-    text = made.markdown()
+    text = made.sheet().markdown()
     assert "| 92.87 |" in text and "| 82.17? |" in text and "not known whether it may be compared" in text
 
 
@@ -55,7 +55,7 @@ def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
     assert vision.high - vision.low < 5  # narrower than either task alone
     flava = references()["flava"].values
     assert vision.references["flava"] == pytest.approx((flava["cifar10"] + flava["mnist"]) / 2)
-    assert "| average vision | 2 of 22 | 92.50 |" in made.markdown()
+    assert "| average vision | 2 of 22 | 92.50 |" in made.sheet().markdown()
 
 
 def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     (line,) = made.lines
     assert line.notes == ["limit 40", "the fit did not converge"]
     assert not any(one["comparable"] for one in line.published.values())
-    assert "92.87≠" in made.markdown()
+    assert "92.87≠" in made.sheet().markdown()
 
 
 def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
         ("mean recall", False, {}),
         ("loss", False, {}),
     ]
-    assert not made.averages and "protocol" not in made.markdown()
+    assert not made.averages and "protocol" not in made.sheet().markdown()
 
 
 def test_the_files_say_the_same(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_tasks_on_the_command_line() -> None:
     assert (probe.train, probe.test, probe.label, probe.random_weights) == ("a/train", "a/test", "count", False)
 
 
+def test_null_stands_for_no_test_split() -> None:
+    entry = "finetune_pair:official/vqav2/train?least=2&vocabulary=train:null:50:lr=1e-4"
+    plan = task.read([entry])[entry].build().plan
+    assert (plan.train, plan.test, plan.steps) == ("official/vqav2/train?least=2&vocabulary=train", {}, 50)
+
+
 def test_options_behind_the_name_of_a_card() -> None:
     plan = task.read(["cola:budget=short:seeds=3:lr=2.0e-5"])["cola:budget=short:seeds=3:lr=2.0e-5"].build().plan
     assert (plan.budget, plan.seeds, plan.lr, plan.steps) == ("short", 3, 2e-5, 5336)

@@ -60,7 +60,7 @@ def test_a_chart_holds_each_curve_and_its_readings() -> None:
     assert "loss & more" in page.text and "te<xt" in page.text
     (svg,) = page.all("svg")
     readings = json.loads(svg["data-curves"] or "")
-    assert readings[0]["step"][-1] == 49
+    assert readings[0]["at"][-1] == "step 49"
     assert len(readings[1]["x"]) == len(readings[1]["value"]) == 49
 
 

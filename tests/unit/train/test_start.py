@@ -199,6 +199,31 @@ def test_pickles_and_damaged_files_are_found_before_training(theirs: Path) -> No
     assert "pytorch_model.bin: a pickle can run any code and is never read" in mistakes()
 
 
+def test_heads_that_nothing_has_trained_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the run that has them, by one that starts from them, and by their scores; not once they are trained."""
+    Path("alone.yaml").write_text(ALONE)
+    without = ["train", "alone.yaml", DEBUG, "stages.joint.streams.text=null"]
+    assert call(*without, "name=first") == 0
+    never = facts("first/joint")["untrained"]
+    assert len(never) == 6 and all(name.startswith("heads.mlm.") for name in never)
+    assert load_run("first/joint").untrained == set(never)
+
+    init = "init: {image: null, text: null, heads.mim: null, heads.mlm: runs/first/joint}"
+    Path("alone.yaml").write_text(ALONE.replace("init: null", init))
+    capsys.readouterr()
+    assert call(*without, "name=second") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "heads.mlm: from runs/first/joint: 6 tensors, 6 of them never trained there: decoder.bias, " in said
+    assert facts("second/joint")["untrained"] == never
+    assert call("eval", "second/joint", "--tasks", "masked_text:shapes/train,retrieval:shapes/train") == 0
+    table = Path("runs/second/joint/evaluations/tasks.md").read_text().splitlines()
+    assert [line for line in table if "masked_text" in line and line.endswith("| heads.mlm was never trained |")]
+    assert not [line for line in table if "retrieval" in line and "never" in line]
+
+    assert call("train", "alone.yaml", DEBUG, "name=third") == 0
+    assert "untrained" not in facts("third/joint")
+
+
 def test_a_folder_serves_as_a_frozen_teacher(theirs: Path) -> None:
     """Found again by those that read the run, with the very weights."""
     assert call("train", "mixed.yaml", DEBUG, "stages.joint.frozen.teacher=theirs/vit") == 0

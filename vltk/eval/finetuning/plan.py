@@ -61,6 +61,11 @@ class Plan:
         return [" ".join(filter(None, (one, name, end))) for end in behind for one in before for name in names]
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model that are fine-tuned."""
+        return [*self.encoders, *(["fusion"] if len(self.encoders) > 1 else [])]
+
+    @property
     def comparable(self) -> bool:
         """Whether nothing was shortened: only then may the result stand beside a published one."""
         return self.budget == "full" and self.limit is None

@@ -77,7 +77,7 @@ def source_name(trained: Trained) -> str:
 def _encoders(trained: Trained, plan: Plan) -> dict[str, Any]:
     """Those of the run, with the dropout of the plan; for images of another size with a table of positions for it."""
     model = trained.stage.model
-    names = [*plan.encoders, *(["fusion"] if len(plan.encoders) > 1 else [])]
+    names = plan.reads
     found = {name: getattr(model, name, None) for name in names}
     changed: dict[str, dict[str, Any]] = {name: {"dropout": plan.encoder_dropout} for name in names}
     if "image" in found and plan.image_size is not None:

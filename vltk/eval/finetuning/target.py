@@ -81,7 +81,8 @@ class Classification:
         return found
 
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
-        columns = {"predicted": outputs.argmax(1), "labels": self._labels(samples)}
+        labels = self._labels(samples)
+        columns = {"predicted": outputs.argmax(1), "labels": labels, "margins": _margins(outputs, labels)}
         scores = {"scores": outputs[:, 1] - outputs[:, 0]} if self.outputs == 2 else {}
         return Answers(name, columns | scores)
 
@@ -170,6 +171,14 @@ class Vocabulary:
         if name not in sample.facts:
             raise VltkError(f"{samples.data}: the question {sample.key!r} has no {name!r}: it cannot be scored here")
         return sample.facts[name]
+
+
+def _margins(outputs: Floats, labels: NDArray[np.int64]) -> Floats:
+    """outputs (N, C), labels (N,) -> (N,): the output of the right class minus the largest other one."""
+    right = np.take_along_axis(outputs, labels[:, None], 1)[:, 0]
+    others = outputs.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, 1)
+    return right - others.max(1)
 
 
 def _number(samples: Samples, index: int, label: str) -> int | float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vltk.errors import VltkError
 from vltk.eval.answers import Answers
 from vltk.eval.datasets._rules import held_out
 from vltk.eval.features import Samples
@@ -33,6 +34,8 @@ def finetune(subject: Subject, given: Plan) -> list[Score]:
     require_encoders(subject.trained, plan.encoders)
     train, tests = _data(subject, plan)
     target = target_of(train, plan.label)
+    for samples in tests:
+        _require_scorable(target, samples)
     seeds = range(subject.seed, subject.seed + plan.seeds)
     scores = []
     fresh = subject.trained.fresh
@@ -40,6 +43,15 @@ def finetune(subject: Subject, given: Plan) -> list[Score]:
         found = {seed: _one(subject, plan, train, tests, target, seed, random_weights) for seed in seeds}
         scores += _merged(tests, plan, found, AT_RANDOM if random_weights and not fresh else "")
     return scores
+
+
+def _require_scorable(target: Target, samples: Samples) -> None:
+    """Raises VltkError where no model could be scored on these labels: before anything trains, not hours later."""
+    try:
+        target.metrics(np.zeros((len(samples), target.outputs), np.float32), samples)
+    except VltkError as error:
+        told = str(error)
+        raise VltkError(told if told.startswith(samples.data) else f"{samples.data}: {told}") from None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vltk.eval.probe.conditioning import Covariance
 from vltk.eval.probe.examples import Examples, Ints
 from vltk.eval.probe.lbfgs import Minimum, minimise
 from vltk.eval.probe.line_search import Evaluated
-from vltk.eval.probe.loss import Objective, predicted
+from vltk.eval.probe.loss import Objective, margins, predicted
 from vltk.eval.probe.rows import Rows
 
 MAX_ITERATIONS = 1000  # FLAVA section 5, CLIP appendix A.3
@@ -41,6 +42,11 @@ class Fit:
         """(N,) class numbers."""
         found = [predicted(x, self.classes, self.weight, self.bias) for x, _ in Rows(examples, self.centre, keep=False)]
         return torch.cat(found).cpu().numpy()
+
+    def margins(self, examples: Examples) -> NDArray[np.float32]:
+        """(N,): by how much the logit of each one's own class is above all others; negative where it is wrong."""
+        rows = Rows(examples, self.centre, keep=False)
+        return torch.cat([margins(x, y, self.classes, self.weight, self.bias) for x, y in rows]).cpu().numpy()
 
     def columns(self, classes: Ints) -> tuple[Tensor, Tensor]:
         """weight and bias for other classes: zero for those that this fit does not know."""

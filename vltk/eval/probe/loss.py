@@ -69,6 +69,15 @@ def predicted(x: Tensor, classes: Ints, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.from_numpy(classes).to(x.device)[places]
 
 
+def margins(x: Tensor, y: Tensor, classes: Ints, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (b, D), centred as for the fit, y (b,) -> (b,) the logit of the right class minus the largest other one; minus
+    infinity for a class that the fit does not know."""
+    logits = torch.addmm(bias.float()[:, None], weight.float(), x.T)  # (C, b)
+    own = torch.from_numpy(classes).to(x.device)[:, None] == y
+    right_ones = logits.masked_fill(~own, -torch.inf).amax(0)
+    return right_ones - logits.masked_fill(own, -torch.inf).amax(0)
+
+
 @contextmanager
 def exact_products() -> Iterator[None]:
     """fp32 matrix products, whatever the training that calls this has chosen for its own."""

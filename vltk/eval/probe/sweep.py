@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vltk.errors import VltkError
 from vltk.eval.probe.examples import Examples, Ints
@@ -54,6 +55,10 @@ class Probe:
         """(N,) class numbers; the labels are not looked at. Raises VltkError naming a sample that is not finite."""
         examples.check_finite()
         return self.fit.predict(examples)
+
+    def margins(self, examples: Examples) -> NDArray[np.float32]:
+        """(N,): by how much the logit of each one's own class is above all others; negative where it is wrong."""
+        return self.fit.margins(examples)
 
     def record(self) -> dict[str, Any]:
         """How the fit went; a best penalty at an end of the range means the range was too short."""

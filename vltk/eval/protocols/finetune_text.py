@@ -63,6 +63,11 @@ class FinetuneText:
         return [self.plan.train, *self.plan.test]
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model."""
+        return self.plan.reads
+
+    @property
     def metrics(self) -> list[str]:
         return self.plan.metrics
 

@@ -69,6 +69,11 @@ class LinearProbe:
         return {data: [self.feature] for data in self.data_sets}
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model."""
+        return ["image", *(["image_projection"] if self.feature == "embedding" else [])]
+
+    @property
     def metrics(self) -> list[str]:
         return [*METRICS, *(f"{name}{AT_RANDOM}" for name in METRICS if self.random_weights)]
 
@@ -88,10 +93,11 @@ class LinearProbe:
         scores = []
         for random_weights in [False, True] if self.random_weights else [False]:
             found = self._fitted(subject, train, validation, classes, random_weights)
-            predicted = found.predict(self._examples(test, classes, random_weights))
-            detail = {"train_n": len(train), "classes": len(set(seen))} | found.record()
+            examples = self._examples(test, classes, random_weights)
+            columns = {"predicted": found.predict(examples), "labels": examples.numbers}
+            detail = {"train_n": len(train), "classes": len(set(seen))} | classes.told() | found.record()
             behind = AT_RANDOM if random_weights else ""
-            answers = Answers(f"test{behind}", {"predicted": predicted, "labels": classes.numbers(wanted)})
+            answers = Answers(f"test{behind}", columns | {"margins": found.margins(examples)})
             scores += _scores(test.split, answers, behind, classes.majority, detail)
         return scores
 
@@ -128,6 +134,11 @@ class _Classes:
         given = all(isinstance(label, int) for label in known)
         self._number = {label: label if given else place for place, label in enumerate(known)}
         self.majority = int(np.bincount(self.numbers(seen)).argmax())
+
+    def told(self) -> dict[str, Any]:
+        """The labels by class number, where they are not these numbers."""
+        names = list(map(str, self._number))
+        return {} if all(isinstance(label, int) for label in self._number) else {"names": names}
 
     def numbers(self, labels: Sequence[Label]) -> Ints:
         """(n,)"""

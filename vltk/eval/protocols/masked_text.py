@@ -38,6 +38,11 @@ class MaskedText:
         return [self.data]
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model."""
+        return ["text", "heads.mlm"]
+
+    @property
     def metrics(self) -> list[str]:
         return ["accuracy", "loss", "unigram accuracy", "unigram loss"]
 

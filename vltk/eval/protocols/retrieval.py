@@ -61,6 +61,17 @@ class Retrieval:
         return {self.data: ["embedding"]}
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model."""
+        return [
+            "image",
+            "text",
+            "image_projection",
+            "text_projection",
+            *(["fusion", "heads.itm"] if self.rerank else []),
+        ]
+
+    @property
     def metrics(self) -> list[str]:
         return [*NAMES, *(f"{RERANKED}{name}" for name in NAMES if self.rerank)]
 

@@ -60,6 +60,11 @@ class ZeroShot:
         return {self.data: ["embedding"]}
 
     @property
+    def reads(self) -> list[str]:
+        """Parts of the model."""
+        return ["image", "text", "image_projection", "text_projection"]
+
+    @property
     def metrics(self) -> list[str]:
         return [ACCURACY, PER_CLASS, TOP5]
 
@@ -73,8 +78,11 @@ class ZeroShot:
         cosines = images @ self._classes(samples, names).T  # (N, C)
         right = cosines[np.arange(len(labels)), labels][:, None]
         ranks = (cosines >= right - SAME).sum(1) - 1  # wrong classes at least as similar
+        cosines[np.arange(len(labels)), labels] = -np.inf
+        margins = right[:, 0] - cosines.max(1)
         cosines[np.arange(len(labels)), labels] = np.where(ranks == 0, np.inf, -np.inf)
-        answers = Answers("zero-shot", {"predicted": cosines.argmax(1), "labels": labels, "ranks": ranks})
+        columns = {"predicted": cosines.argmax(1), "labels": labels, "ranks": ranks, "margins": margins}
+        answers = Answers("zero-shot", columns)
         return self._scores(samples.split, names, answers)
 
     def _named(self, samples: Samples) -> tuple[list[str], Any]:

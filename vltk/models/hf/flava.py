@@ -1,7 +1,8 @@
-"""transformers' FlavaForPreTraining (modeling_flava.py, 5.23) and the family `flava`.
+"""transformers' FlavaForPreTraining and FlavaModel (modeling_flava.py, 5.23) and the family `flava`.
 
-Its file holds 618 tensors of the base model, 614 where the four aliases `*_head.bias` of `*_head.decoder.bias` are
-left out. Not in ours: the three poolers, which no pretraining loss reads; `poolers` says what stands for them.
+FlavaModel is the same without the pretraining heads, its names without `flava.` in front. The file of the first holds
+618 tensors of the base model, 614 where the four aliases `*_head.bias` of `*_head.decoder.bias` are left out. Not in
+ours: the three poolers, which no pretraining loss reads; `poolers` says what stands for them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from vltk.models.weights import Link, Weights, blocks, both
 from vltk.parts import Choice, choose
 
 ARCHITECTURE, FAMILY, PROCESSOR = "FlavaForPreTraining", "flava", "FlavaImageProcessor"
-CONFIGS = {ARCHITECTURE: "FlavaConfig"}
+CONFIGS = {ARCHITECTURE: "FlavaConfig", "FlavaModel": "FlavaConfig"}
+LACKS = {"FlavaModel": "heads."}  # our tensors that an architecture does not have
 UNUSED = re.compile(r"flava\.(image|text|multimodal)_model\.pooler\.dense\.(weight|bias)")
 HEADS = {"mim": "mim_head", "mlm": "mlm_head", "mmm_image": "mmm_image_head", "mmm_text": "mmm_text_head"}
 BLOCK = {
@@ -156,6 +158,8 @@ def poolers(model: Choice) -> Weights:
 
 def ours(file: Weights) -> Weights:
     """The file's tensors without poolers and codebook, each head's bias under `decoder.bias` alone."""
+    if not any(name.startswith("flava.") for name in file):
+        file = {name if name.startswith(dvae.PREFIX) else f"flava.{name}": tensor for name, tensor in file.items()}
     kept = (name for name in file if not UNUSED.fullmatch(name) and not name.startswith(dvae.PREFIX))
     found = {name: file[name] for name in kept}
     for head in HEADS.values():

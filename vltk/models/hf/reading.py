@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from vltk.models.weights import Link, Weights, mismatches, read_folder, read_sha
 from vltk.parts import Choice
 
 # Each says: CONFIGS, its architectures and transformers' class of their config; model(config, pixels), the model of
-# ours; links(model), its tensors there; UNUSED, names in the file that we have no place for; ours(file), the rest.
+# ours; links(model), its tensors there; UNUSED, names in the file that we have no place for; ours(file), the rest; and
+# perhaps LACKS, by architecture with what the names of tensors of ours begin that it does not have.
 FORMATS: tuple[Any, ...] = (flava, clip, vit, bert, roberta, flava_text, dvae)
 BUFFERS = (".position_ids", ".token_type_ids")  # in old files: they only count up
 SHOWN = 12  # mistakes listed one by one
@@ -34,17 +36,35 @@ class HfModel:
     model: Choice
 
     def weights(self) -> Weights:
-        """Every tensor of the model, fp32, under our names. Raises VltkError where the file is none of this model."""
-        return taken(self.model, self.format.links(self.model), self._file(read_folder(self.folder)), self.folder)
+        """Every tensor of the model, fp32, under our names; those that it lacks at random, the same ones each time.
+
+        Raises VltkError where the file is none of this model.
+        """
+        given = taken(self.model, self._links(), self._file(read_folder(self.folder)), self.folder)
+        if not self.lacking:
+            return given
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            fresh = self.model.build().state_dict()
+        return given | {name: fresh[name] for name in self.lacking}
+
+    @cached_property
+    def lacking(self) -> list[str]:
+        """Tensors of ours that an architecture does not have: the pretraining heads of a FlavaModel."""
+        start = getattr(self.format, "LACKS", {}).get(self.architecture)
+        return [name for name in shapes(self.model) if start is not None and name.startswith(start)]
 
     def check(self) -> None:
         """Raises what `weights` would raise, from names and shapes alone."""
-        links, file = self.format.links(self.model), self._file(read_shapes(self.folder))
-        _compare(links, shapes(self.model), file, self.folder)
+        _compare(self._links(), shapes(self.model), self._file(read_shapes(self.folder)), self.folder)
 
     def unused(self) -> list[str]:
         """Tensors of the file that vltk has no place for: poolers, classifiers."""
         return sorted(name for name in read_shapes(self.folder) if self.format.UNUSED.fullmatch(name))
+
+    def _links(self) -> list[Link]:
+        lacking = set(self.lacking)
+        return [link for link in self.format.links(self.model) if link.ours not in lacking]
 
     def _file(self, file: Weights) -> Weights:
         found: Weights = self.format.ours({n: tensor for n, tensor in file.items() if not n.endswith(BUFFERS)})

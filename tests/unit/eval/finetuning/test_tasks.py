@@ -14,6 +14,7 @@ import pytest
 from tests.official import easy_vqa, glue, hateful_memes, snli_ve, vqav2
 from tests.unit.eval.finetuning.conftest import SIZE, Make, pair_task, text_task
 from vltk.data.shard import Record, write_dataset
+from vltk.errors import VltkError
 from vltk.eval import task
 from vltk.eval.headline import headlines
 from vltk.eval.metrics.classification import accuracy
@@ -84,13 +85,22 @@ def test_what_words_decide_is_learnt_whole(precision: str, subject: Make, films:
     assert learnt["loss"].value < 0.3
 
 
+def test_texts_that_are_all_the_same_score_chance(subject: Make, films: Path) -> None:
+    for split, count in (("train", 39), ("dev", 20)):
+        rows = [f"the film is a film\t{int(at % 3 == 0)}" for at in range(count)]
+        (films / "SST-2" / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    scores = by_metric(text_task(steps=40, batch_size=8, lr=3e-3, select=None)(subject()))
+    assert scores["accuracy"].value == scores["accuracy"].chance == 65
+    assert scores["Matthews correlation"].value == 0 and scores["mean per-class accuracy"].value == 50
+
+
 def test_predictions_give_the_scores_again(subject: Make, films: Path) -> None:
     score = by_metric(text_task()(subject()))["accuracy"]
     with np.load(Path(score.detail["folders"][0]) / "predictions-dev.npz") as kept:
         assert kept["keys"].shape == (20,) and kept["outputs"].shape == (20, 2)
         assert accuracy(kept["outputs"].argmax(1), kept["labels"]) == score.value
         assert (kept["predicted"] == kept["outputs"].argmax(1)).all()
-    assert score.answers is not None and set(score.answers.columns) == {"predicted", "labels", "scores"}
+    assert score.answers is not None and set(score.answers.columns) == {"predicted", "labels", "margins", "scores"}
 
 
 def test_the_median_over_seeds_and_their_spread(subject: Make, films: Path) -> None:
@@ -149,6 +159,15 @@ def test_long_texts_are_cut_and_counted(subject: Make, films: Path, capsys: pyte
     detail = by_metric(text_task()(subject()))["accuracy"].detail
     assert detail["texts_cut"] == 4
     assert "texts are cut to 24 tokens, for which it has positions; the task reads 512" in capsys.readouterr().out
+
+
+def test_labels_that_cannot_be_scored_are_named_before_anything_trains(subject: Make, root: Path) -> None:
+    hateful_memes.make(root / "data" / "eval" / "hateful_memes")
+    path = root / "data/eval/hateful_memes/test_seen.jsonl"
+    path.write_text(path.read_text().replace('"label": 1', '"label": 0'))
+    with pytest.raises(VltkError, match=r"official/hateful_memes/test_seen: ROC AUC needs labels of both classes"):
+        card("hateful_memes", **TINY)(subject())
+    assert not Path("runs/flava/joint/finetune").exists()
 
 
 def test_data_of_ones_own_is_trained_on_by_a_label_of_its_json(subject: Make, root: Path) -> None:

@@ -1,0 +1,91 @@
+"""Puts the page together and writes it whole, with the tables beside it."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+
+from vltk.errors import VltkError
+from vltk.eval.evaluation import Evaluation
+from vltk.eval.several import Outcome
+from vltk.eval.table import write
+from vltk.report.page import fold, page, section
+from vltk.report.plots import FRAME
+from vltk.report.suite import bars, errors, head, lines
+from vltk.report.suite.numbers import Number, groups, numbers
+from vltk.report.suite.radar import radar
+from vltk.whole import whole
+
+OPEN = 4  # tasks that are shown unfolded
+KEPT = ("protocol", "seed", "nonstandard", "model", "data", "marks", "seconds", "environment")
+
+
+def build(made: Outcome, folder: Path) -> Path:
+    """Writes report.html, and table.md, .tex, .csv and .json, into `folder`; returns the page's path.
+
+    Raises VltkError where the folder cannot be written.
+    """
+    try:
+        write(made.tables, made.sheet(), folder, "table")
+        with whole(folder / "report.html") as part:
+            part.write_text(_page(made), encoding="utf-8")
+    except OSError as error:
+        raise VltkError(f"the report could not be written into {folder}: {error}") from error
+    return folder / "report.html"
+
+
+def _page(made: Outcome) -> str:
+    found, colours = numbers(made), {label: place % 8 for place, label in enumerate(made.labels)}
+    shown = _newest(made)
+    body = [
+        FRAME,
+        head.header(made, colours),
+        head.absences(made),
+        head.averages(made),
+        _radars(found, colours),
+        head.results(made, found, colours),
+        lines.learning(made, found),
+        bars.between(made, found),
+        bars.to_published(made.labels[shown], found),
+        lines.sweeps(made, colours),
+        _mistakes(made, shown),
+        _provenance(made),
+    ]
+    return page(f"{made.title}: {'; '.join(made.labels)} · vltk", "\n".join(part for part in body if part))
+
+
+def _newest(made: Outcome) -> int:
+    """The run whose mistakes are shown: the first one, at the last of its steps that was scored."""
+    run = made.tables[0].run
+    return max((place for place, one in enumerate(made.tables) if one.run == run), key=lambda at: made.tables[at].step)
+
+
+def _radars(found: list[Number], colours: dict[str, int]) -> str:
+    figures = "".join(radar(group, own, colours) for group, own in groups(found))
+    return section("At a glance", f'<div class="radars">{figures}</div>' if figures else "")
+
+
+def _mistakes(made: Outcome, shown: int) -> str:
+    """By task, folded away where they are many."""
+    done = [one for one in made.found[shown] if one.done]
+    bodies = [(one, errors.shown(one, made.library)) for one in done]
+    parts = [_folded(one, body, len(done) <= OPEN) for one, body in bodies if body]
+    note = f"Of {escape(made.labels[shown])}: what it takes for what, and the samples that it is most wrong about."
+    return section("What it gets wrong", "".join(parts), note=note)
+
+
+def _folded(one: Evaluation, body: str, unfolded: bool) -> str:
+    first = one.rows[0]
+    title = f"{one.task}: {first['metric']} {first['value']:.1f} of {first['n']:,}"
+    return f"<details{' open' if unfolded else ''}><summary>{escape(title)}</summary>{body}</details>"
+
+
+def _provenance(made: Outcome) -> str:
+    """What decided each result, as its file has it, without the sweeps."""
+    told = {
+        label: {one.task: {key: one.content[key] for key in KEPT if key in one.content} for one in found}
+        for label, found in zip(made.labels, made.found, strict=True)
+    }
+    text = json.dumps(told, indent=1, ensure_ascii=False)
+    return section("Provenance", fold("Options, data, weights, versions", f"<pre>{escape(text)}</pre>"))
