@@ -134,10 +134,15 @@ class Pretraining(nn.Module):
         return any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
 
     def reached(self, stream: str, batch: Mapping[str, Tensor]) -> set[str]:
-        """Names of the parameters that the losses of `stream` depend on, at the latest, read off the autograd graph."""
+        """Names of the parameters that the losses of `stream` depend on, at the latest."""
+        return set[str]().union(*self.reached_by(stream, batch).values())
+
+    def reached_by(self, stream: str, batch: Mapping[str, Tensor]) -> dict[str, set[str]]:
+        """The same loss by loss, read off the autograd graph."""
         losses, _ = self(stream, batch, max(self.starts.values(), default=0))
-        leaves = _leaves([total.grad_fn for total in losses.sums.values()])
-        return {name for name, parameter in self.named_parameters() if id(parameter) in leaves}
+        leaves = {loss: _leaves([total.grad_fn]) for loss, total in losses.sums.items()}
+        own = list(self.named_parameters())
+        return {loss: {name for name, parameter in own if id(parameter) in ids} for loss, ids in leaves.items()}
 
 
 def merged_counts(counts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -168,15 +173,15 @@ def taught(parts: Mapping[str, Any]) -> dict[str, Taught]:
 
 
 def leading(streams: Mapping[str, Mapping[str, Taught]], average: float | None) -> Taught | None:
-    """One of the objectives with a teacher, which they share; RecipeError where they differ, or where the run would end
-    with the teacher and with an average."""
+    """One of the objectives with a teacher, which they share. RecipeError, as `key: what`, where they differ, or where
+    the run would end with the teacher and with an average."""
     every = {f"streams.{stream}.objectives.{name}": p for stream in streams for name, p in streams[stream].items()}
     if not every:
         return None
     first, lead = next(iter(every.items()))
     for name, part in every.items():
         if (part.momentum, part.ends_with_teacher) != (lead.momentum, lead.ends_with_teacher):
-            raise RecipeError(f"{first} and {name} share one teacher: give both the same momentum, and the same end")
+            raise RecipeError(f"{name}: shares one teacher with {first}: give both the same momentum and result")
     if average is not None and lead.ends_with_teacher:
         raise RecipeError(f"average: the run ends with the teacher of {first}; take one of the two out")
     return lead

@@ -45,6 +45,8 @@ class DVae(nn.Module):
     decoder: false where only the encoder's weights exist, as in FLAVA's files; then there is no way back.
     """
 
+    against_collapse = "with kmeans: true of the objective dvae, the objective code_usage, or a lower learning rate"
+
     def __init__(
         self,
         *,
