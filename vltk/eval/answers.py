@@ -23,7 +23,6 @@ from vltk.eval.statistics import paired, resample
 from vltk.eval.statistics.intervals import Interval, percentiles, wilson
 
 Column = NDArray[Any]
-AT_RANDOM = " at random weights"  # behind the name of a metric: of the same model, freshly initialised
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +127,7 @@ def _ends(metric: str, *names: str) -> bool:
 
 
 def _base(metric: str) -> str:
-    return metric.removesuffix(AT_RANDOM)
+    return metric.removesuffix(" at random weights")
 
 
 def _resampled(metric: str) -> _Resampled | None:

@@ -283,17 +283,15 @@ def _show(made: Table, home: Path, spec: str, title: str) -> None:
 
 
 def _show_contrasts(found: Sequence[Sequence[Evaluation]], folder: Path) -> None:
-    """What the runs are against the first and against random weights, on the terminal and in contrasts.json beside the
-    evaluations of the first."""
+    """Of several runs each against the first, on the terminal and in contrasts.json beside its evaluations."""
+    if len(found) < 2:
+        return
     from vltk.eval.compare import contrasts, grid
 
     rows = contrasts(found)
-    if not rows and len(found) < 2:
-        return
     with whole(folder / "contrasts.json") as part:
         part.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n", encoding="utf-8")
-    for against in dict.fromkeys(row.against for row in rows):
-        print_grid(grid(rows, against))
+    print_grid(grid(rows, str(found[0][0].content["run"])))
 
 
 def _score(name: str, choice: Choice, subject: Any) -> list[Row]:

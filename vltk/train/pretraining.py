@@ -134,15 +134,10 @@ class Pretraining(nn.Module):
         return any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
 
     def reached(self, stream: str, batch: Mapping[str, Tensor]) -> set[str]:
-        """Names of the parameters that the losses of `stream` depend on, at the latest."""
-        return set[str]().union(*self.reached_by(stream, batch).values())
-
-    def reached_by(self, stream: str, batch: Mapping[str, Tensor]) -> dict[str, set[str]]:
-        """The same loss by loss, read off the autograd graph."""
+        """Names of the parameters that the losses of `stream` depend on, at the latest, read off the autograd graph."""
         losses, _ = self(stream, batch, max(self.starts.values(), default=0))
-        leaves = {loss: _leaves([total.grad_fn]) for loss, total in losses.sums.items()}
-        own = list(self.named_parameters())
-        return {loss: {name for name, parameter in own if id(parameter) in ids} for loss, ids in leaves.items()}
+        leaves = _leaves([total.grad_fn for total in losses.sums.values()])
+        return {name for name, parameter in self.named_parameters() if id(parameter) in leaves}
 
 
 def merged_counts(counts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from vltk.train.engines._state import weights
 from vltk.train.faults import Watch
 from vltk.train.pretraining import Pretraining, on_device
 from vltk.train.saving import newest_good
-from vltk.train.start import note, start, trained
+from vltk.train.start import note, start
 from vltk.train.together import on_all, on_main
 
 
@@ -87,10 +87,7 @@ def build(
         again = codes.command(facts.get("recipe", "RECIPE"), folder.path.name, facts.get("overrides", []))
         coder = codes.Coder.of(stage, helpers["codes"], sources[stage.frozen["codes"]], again)
         pretraining.views = codes.from_disk(stage, pretraining.views, coder)
-    reached = _reached(pretraining, stage, tokenizer, open_data)
-    on_main(lambda: folder.note(**trained(model, found, _by_loss(reached))))
-    by_stream = {name: set[str]().union(*own.values()) for name, own in reached.items()}
-    groups = optim.groups(pretraining, by_stream, pretraining.starts)
+    groups = optim.groups(pretraining, _reached(pretraining, stage, tokenizer, open_data), pretraining.starts)
     engine = _engine(stage, pretraining, groups)
     for helper in helpers.values():
         helper.to(engine.device)
@@ -204,25 +201,16 @@ def _stream(
 
 def _reached(
     pretraining: Pretraining, stage: Stage, tokenizer: Tokenizer | None, open_data: Callable[[str], Any]
-) -> dict[str, dict[str, set[str]]]:
-    """For each stream, by loss, the parameters it trains, found with two samples of it."""
+) -> dict[str, set[str]]:
+    """For each stream the parameters it trains, found with two samples of it."""
     found = {}
     for name in stage.streams:
         stream = _stream(name, stage, pretraining, tokenizer, open_data, batch_size=2, max_bad_rate=1.0)
-        found[name] = pretraining.reached_by(name, stream.micro_batches(0)[0].tensors)
-    untrained = {key for key, _ in pretraining.named_parameters()} - set().union(*_by_loss(found).values())
+        found[name] = pretraining.reached(name, stream.micro_batches(0)[0].tensors)
+    untrained = {key for key, _ in pretraining.named_parameters()} - set().union(*found.values())
     if untrained:
         some = ", ".join(sorted(untrained)[:4])
         say(f"{len(untrained)} tensors are reached by no objective and stay as they are: {some}")
-    return found
-
-
-def _by_loss(reached: Mapping[str, Mapping[str, set[str]]]) -> dict[str, set[str]]:
-    """The same of all streams together."""
-    found: dict[str, set[str]] = {}
-    for own in reached.values():
-        for loss, names in own.items():
-            found.setdefault(loss, set()).update(names)
     return found
 
 

@@ -20,7 +20,7 @@ from vltk.models.positions import grid_of, of_length, resized
 from vltk.models.weights import Weights, mismatches
 from vltk.parts import Choice
 from vltk.recipe import Stage
-from vltk.run import RunFolder, Source, load_stage, part_of, read_weights
+from vltk.run import Source, load_stage, part_of, read_weights
 from vltk.whole import whole
 
 FILE = "init.json"
@@ -30,7 +30,6 @@ SAME = (  # options of an encoder that give its tensors their shapes, and those 
     *("heads", "norm", "activation", "mean", "std"),
 )
 SHOWN = 12  # tensors that do not fit
-FEW = 3  # tensors that are called by their names
 
 
 @dataclass(frozen=True)
@@ -55,38 +54,6 @@ class Fit:
         return ", ".join(words)
 
 
-@dataclass(frozen=True)
-class Past:
-    """What is known of a part in the run that it is taken from: the losses that trained it there, and those of its
-    parameters that nothing has ever trained. Of other weights nothing is known."""
-
-    losses: list[str] = field(default_factory=list)
-    untrained: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, source: Source, part: str) -> Past:
-        if not isinstance(source, RunFolder):
-            return cls()
-        facts, head = source.facts(), f"{part}."
-        trained = facts.get("trained", {}).items()
-        losses = {
-            loss
-            for place, own in trained
-            if f"{place}.".startswith(head) or head.startswith(f"{place}.")
-            for loss in own
-        }
-        untrained = [name.removeprefix(head) for name in facts.get("untrained", []) if name.startswith(head)]
-        return cls(sorted(losses), untrained)
-
-    def said(self) -> str:
-        """`, trained there by mim, 1 trained by nothing yet: mask_token`."""
-        words = f", trained there by {' and '.join(self.losses)}" if self.losses else ""
-        if self.untrained:
-            few = f": {', '.join(self.untrained)}" if len(self.untrained) <= FEW else ""
-            words += f", {len(self.untrained)} trained by nothing yet{few}"
-        return words
-
-
 def start(model: nn.Module, stage: Stage, sources: Mapping[str, Source]) -> dict[str, Any]:
     """Copies the parts that `init` names into the model, says what was taken, and gives the list of all tensors.
 
@@ -105,33 +72,13 @@ def start(model: nn.Module, stage: Stage, sources: Mapping[str, Source]) -> dict
         for line in nearly(stage.model, there, part):
             warn(f"{part}: {line}")
         module.load_state_dict(found.taken, strict=False)
-        past = Past.of(source, part)
-        if past.untrained and {name for name, _ in module.named_parameters()} <= {*past.untrained, *found.random}:
-            warn(f"{part}: no objective has trained it in {source.path}, where it is as random as without this `init`")
-        say(f"{part}: from {source.path}: {found.said()}{past.said()}")
-        lists = {"resized": found.resized, "random": found.random, "unused": found.unused, "untrained": past.untrained}
+        say(f"{part}: from {source.path}: {found.said()}")
+        lists = {"resized": found.resized, "random": found.random, "unused": found.unused}
         parts[part] = {"source": str(source.path), "step": step, "taken": sorted(found.taken)} | lists
     rest = [name for name in model.state_dict() if not any(name.startswith(f"{part}.") for part in parts)]
     if parts and rest:
         say(f"at random: {', '.join(f'{place} ({count})' for place, count in _places(rest).items())}")
     return {"parts": parts, "random": rest}
-
-
-def trained(model: nn.Module, found: Mapping[str, Any], reached: Mapping[str, set[str]]) -> dict[str, Any]:
-    """For run.json: by part of the model the losses that train it, and the parameters that nothing has ever trained.
-
-    found: what `start` gave; reached: by loss, the parameters that it depends on, those of the model below `model.`.
-    """
-    losses: dict[str, list[str]] = {}
-    random = set(found["random"])
-    for part, lists in found["parts"].items():
-        random.update(f"{part}.{name}" for name in [*lists["random"], *lists["untrained"]])
-    for loss, names in reached.items():
-        own = [name.removeprefix("model.") for name in sorted(names) if name.startswith("model.")]
-        random.difference_update(own)
-        for place in _places(own):
-            losses.setdefault(place, []).append(loss)
-    return {"trained": losses, "untrained": [name for name, _ in model.named_parameters() if name in random]}
 
 
 def note(found: Mapping[str, Any], folder: Path) -> None:

@@ -193,22 +193,6 @@ def test_two_runs_are_compared(suite: Any, tmp_path: Path, trained: Any, monkeyp
     assert "against one/joint" in capsys.readouterr().out
 
 
-def test_a_run_is_compared_with_its_random_weights(
-    suite: Any, tmp_path: Path, trained: Any, monkeypatch: Any, capsys: Any
-) -> None:
-    def encodings(model: Any, images: Any, names: list[str]) -> Any:
-        return {name: (seeing if model is trained.model else blind)(images) for name in names}
-
-    monkeypatch.setattr(features.inference, "image_encodings", encodings)
-    suite(tasks=["cifar10", "gtsrb:random_weights=true"])
-    (accuracy, _) = json.loads((tmp_path / "work/runs/one/joint/evaluations/contrasts.json").read_text())
-    assert (accuracy["run"], accuracy["against"], accuracy["metric"]) == ("one/joint", "random weights", "accuracy")
-    (values,) = [{metric: value for task, metric, value, *_ in found(tmp_path / "work") if task == accuracy["task"]}]
-    assert accuracy["value"] == values["accuracy"] - values["accuracy at random weights"] > 0
-    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-    assert "against random weights" in capsys.readouterr().out
-
-
 def test_a_claim_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> None:
     path = tmp_path / "task.claim"
     with claims.claimed(path) as first, claims.claimed(path) as second:

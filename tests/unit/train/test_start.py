@@ -221,28 +221,6 @@ def test_a_run_that_has_not_finished_starts_nothing(home: Path, capsys: pytest.C
     assert json.loads(Path("runs/alone/joint/init.json").read_text())["parts"]["image"]["step"] == 1
 
 
-def test_what_has_trained_a_part_is_said_and_what_nothing_has(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """DINO trains neither the head of MIM nor the mask token; MIM then trains both, and who starts from that knows."""
-    assert call("train", "dino-tiny", DEBUG, "name=first") == 0
-    assert facts("first/train")["trained"] == {"image": ["dino"]}
-    untrained = facts("first/train")["untrained"]
-    assert {name.partition(".")[0] for name in untrained} == {"image", "heads"} and len(untrained) == 7
-    taken = "{image: runs/first/train, heads.mim: runs/first/train}"
-    capsys.readouterr()
-    assert call("train", "mim-tiny", DEBUG, "name=second", f"stages.image.init={taken}") == 0
-    said = capsys.readouterr()
-    assert "tensors, trained there by dino, 1 trained by nothing yet: mask_token\n" in said.out
-    assert "heads.mim: from runs/first/train: 6 tensors, 6 trained by nothing yet\n" in said.out
-    assert "warning: heads.mim: no objective has trained it in runs/first/train, where it is as random as" in said.err
-    assert facts("second/image")["trained"] == {"heads.mim": ["mim"], "image": ["mim"]}
-    assert facts("second/image")["untrained"] == []
-    assert call("train", "dino-tiny", DEBUG, "name=third", "init={heads.mim: runs/second/image}") == 0
-    assert "heads.mim: from runs/second/image: 6 tensors, trained there by mim\n" in capsys.readouterr().out
-    assert facts("third/train")["untrained"] == ["image.mask_token"], "the head was not trained here, but before"
-    assert call("train", "dino-tiny", DEBUG, "name=fourth", f"init={taken}".replace("first", "third")) == 0
-    assert facts("fourth/train")["untrained"] == ["image.mask_token"]
-
-
 def test_the_order_of_the_streams_is_logged(home: Path) -> None:
     Path("alone.yaml").write_text(ALONE)
     options = [DEBUG, "stages.joint.steps=9", "stages.joint.log_every=4", "stages.joint.checkpoint.every=5"]

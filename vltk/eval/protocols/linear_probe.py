@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vltk.errors import VltkError
-from vltk.eval.answers import AT_RANDOM, Answers
+from vltk.eval.answers import Answers
 from vltk.eval.metrics import classification
 from vltk.eval.results import Score
 
@@ -27,6 +27,7 @@ Ints = NDArray[np.int64]
 Count = Annotated[int, Field(gt=0)]
 Limit = Annotated[int | None, Field(gt=0)]
 METRICS = {"accuracy": classification.accuracy, "mean per-class accuracy": classification.mean_per_class}
+AT_RANDOM = " at random weights"
 
 
 class LinearProbe:
@@ -35,8 +36,8 @@ class LinearProbe:
     `limit` samples of each are drawn by the seed (None: all). The penalty is the best on `validation` (None: on a fifth
     of `train`). With `random_weights` the same encoder, freshly initialised, is probed beside it as the baseline: what
     the architecture and the task give without any training. `solver`: to the exact minimum, or as scikit-learn stops.
-    `feature`: the CLS after or before the final norm, the mean of the patches, or the contrastive embedding. `framing`: the whole image squashed
-    to a square, as FLAVA's processors do, or the square in its middle, as CLIP's.
+    `feature`: the CLS after or before the final norm, the mean of the patches, or the contrastive embedding. `framing`:
+    the whole image squashed to a square, as FLAVA's processors do, or the square in its middle, as CLIP's.
     """
 
     def __init__(
