@@ -20,5 +20,5 @@ def look(codes: Tensor, codebook: Any, source: str, stream: str) -> None:
         warn(
             f"the tokenizer {source} has collapsed: {found['codes_used']:.0f} of its {codebook.num_codes} codes in "
             f"{len(codes)} images of the stream {stream}, perplexity {found['perplexity']:.2f}. There is little to "
-            f"learn from such codes: train it again, {codebook.against_collapse}"
+            f"learn from such codes: {codebook.against_collapse}"
         )

@@ -37,6 +37,9 @@ def test_what_helps_is_that_tokenizers_own(capsys: pytest.CaptureFixture[str]) -
     look(collapsed(), DVAE, "runs/mine/codes", "image")
     said = capsys.readouterr().err
     assert "train it again, with kmeans: true of the objective dvae, the objective code_usage, or " in said
+    look(collapsed(), DVae(width=8, codes=512, blocks=1, groups=2, decoder=False), "theirs/codebook", "image")
+    said = capsys.readouterr().err
+    assert "take another tokenizer" in said and "train it again" not in said
     encoder = choose("models/encoders", "vit", **tiny.TOWER, image_size=tiny.IMAGE, mask_token=False)
     look(collapsed(), VqKd(image=encoder, codes=512, code_width=8), "runs/mine/codes", "image")
     said = capsys.readouterr().err

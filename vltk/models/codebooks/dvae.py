@@ -45,8 +45,6 @@ class DVae(nn.Module):
     decoder: false where only the encoder's weights exist, as in FLAVA's files; then there is no way back.
     """
 
-    against_collapse = "with kmeans: true of the objective dvae, the objective code_usage, or a lower learning rate"
-
     def __init__(
         self,
         *,
@@ -68,6 +66,13 @@ class DVae(nn.Module):
                 nn.init.normal_(part.weight, std=1 / math.sqrt(part.weight[0].numel()))
                 part.weight = nn.Parameter(_channels_last(part.weight.detach()))
                 nn.init.zeros_(part.bias)
+
+    @property
+    def against_collapse(self) -> str:
+        """What to do where all images get the same codes."""
+        if self.decoder is None:
+            return "take another tokenizer, as this one cannot be trained without its decoder"
+        return "train it again, with kmeans: true of the objective dvae, the objective code_usage, or a lower learning rate"
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
