@@ -71,6 +71,28 @@ def test_kill_9_at_ten_random_moments(home: Path) -> None:
     killed(10, steps=120)
 
 
+def test_kill_9_between_two_stages_and_inside_one(home: Path) -> None:
+    """Finished stages are skipped, the broken one goes on from its checkpoint."""
+    options = [*OPTIONS, f"{STAGE}steps=4", "stages.text.steps=9"]
+    assert Child(*options, "name=whole").wait() == 0
+    text = Path("runs/killed/text")
+    for happened in (
+        lambda: Path("runs/killed/image/model.safetensors").exists() and facts("killed/image")["status"] == "finished",
+        lambda: (text / "checkpoints/step-00000003").exists(),
+    ):
+        child = Child(*options, "name=killed", pause=0.05)
+        child.wait_until(happened)
+        child.send(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+    assert facts("killed/text")["status"] != "finished"
+    child = Child(*options, "name=killed")
+    assert child.wait() == 0
+    said = child.output.read_text().rpartition("codes: finished before, nothing to do")[2]
+    assert "image: finished before, nothing to do" in said and "text: finished before" not in said
+    assert re.search(r"going on from step \d+ \(runs/killed/text/", said)
+    equals_whole("killed")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_asked_to_stop_it_saves(number: int, code: int, home: Path) -> None:
     options = whole(steps=20)

@@ -50,7 +50,8 @@ class CodeShards:
         listed = self.work / FILE
         if listed.exists():
             with suppress(VltkError):  # a damaged list: all is made again
-                for number, entry in enumerate(StoredCodes(self.work).shards):
+                codes = StoredCodes(self.work)
+                for number, entry in enumerate(codes.shards if codes.rule == self.rule else []):
                     self._note(number, entry)
             listed.unlink()
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -24,8 +24,12 @@ from vltk.data.hashes import file_sha256
 from vltk.data.image import BadSample
 from vltk.data.store import Handles
 from vltk.errors import VltkError
+from vltk.log import warn
 
 FOLDER, WORK, FILE = "codes", ".codes", "codes.json"
+_FACTS = {"format": int, "rule": dict, "run": str, "command": str, "codes": int, "shards": list}  # of codes.json
+_RULE = {"tokenizer": str, "num_codes": int, "size": int, "crop": list, "ratio": list, "flip": bool, "crops": int}
+_SHARD = {"file": str, "samples": int, "bad": list, "of": str, "bytes": int, "sha256": str}
 FORMAT = 1  # of the folder, of how a crop is drawn and how it is resized: codes of another one do not fit
 
 
@@ -64,13 +68,13 @@ class StoredCodes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.facts: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            self.rule = _rule(self.facts["rule"])
-            self.shards: list[dict[str, Any]] = self.facts["shards"]
+            self.facts = _typed(json.loads((folder / FILE).read_text(encoding="utf-8")), _FACTS)
+            self.rule = _rule(_typed(self.facts["rule"], _RULE))
+            self.shards = [_typed(entry, _SHARD) for entry in self.facts["shards"]]
             self._starts = [0, *accumulate(entry["samples"] for entry in self.shards)]
             self._bad = [frozenset(entry["bad"]) for entry in self.shards]
-            self._span = int(self.facts["codes"]) * self.rule.dtype.itemsize  # bytes of the codes of one crop
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._span = self.facts["codes"] * self.rule.dtype.itemsize  # bytes of the codes of one crop
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise VltkError(
                 f"{folder / FILE}: no list of codes ({type(error).__name__}: {error})\n"
                 f"Remove them (rm -r {folder}), and make them again: vltk data codes RECIPE"
@@ -148,15 +152,28 @@ def wrong(path: Path, entry: dict[str, Any]) -> str | None:
     return None if same else "other bytes than codes.json says"
 
 
-def stored(folder: Path) -> Iterator[StoredCodes]:
-    """All finished codes in the folder of a data set. Raises VltkError as StoredCodes does."""
-    return (StoredCodes(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/{FILE}")))
+def stored(folder: Path) -> tuple[list[StoredCodes], list[VltkError]]:
+    """All finished codes in the folder of a data set, and what is wrong with those whose list is damaged."""
+    found, damaged = list[StoredCodes](), list[VltkError]()
+    for path in sorted(folder.glob(f"{FOLDER}/*/{FILE}")):
+        try:
+            found.append(StoredCodes(path.parent))
+        except VltkError as error:
+            damaged.append(error)
+    return found, damaged
 
 
 def find(dataset: Dataset, rule: Rule) -> tuple[StoredCodes | None, str]:
-    """The codes of the data set that serve; or None and why none do, empty where there are none at all."""
+    """The codes of the data set that serve; or None and why none do, empty where there are none at all.
+
+    Those whose list is damaged are passed over with a warning.
+    """
     reasons = ["not finished"] if (dataset.folder / WORK / rule.id).exists() else []
-    for codes in stored(dataset.folder):
+    found, damaged = stored(dataset.folder)
+    for error in damaged:
+        warn(str(error))
+        reasons.append("damaged")
+    for codes in found:
         if not (reason := codes.misfit(rule, dataset)):
             return codes, ""
         reasons.append(reason)
@@ -164,11 +181,18 @@ def find(dataset: Dataset, rule: Rule) -> tuple[StoredCodes | None, str]:
 
 
 def told(folder: Path) -> str:
-    """The codes in the folder of a data set in words: `4 crops of 48 px`; empty without any."""
-    try:
-        return ", ".join(codes.rule.told for codes in stored(folder))
-    except VltkError as error:
-        return str(error).partition("\n")[0]
+    """The codes in the folder of a data set in words: `4 crops of 48 px, 1 damaged`; empty without any."""
+    found, damaged = stored(folder)
+    words = [codes.rule.told for codes in found]
+    return ", ".join(words + ([f"{len(damaged)} damaged"] if damaged else []))
+
+
+def _typed(facts: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """A JSON object as it is. Raises KeyError or TypeError where it lacks one of these or has it of another kind."""
+    for key, kind in kinds.items():
+        if not isinstance(facts[key], kind):
+            raise TypeError(f"{key} is {facts[key]!r}")
+    return dict(facts)
 
 
 def _rule(facts: dict[str, Any]) -> Rule:

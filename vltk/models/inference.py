@@ -16,15 +16,17 @@ from vltk.models.tokens import Text, Tokens
 
 @torch.no_grad()
 def image_encodings(model: Any, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """images (B, 3, S, S) uint8 -> what of them is asked for by name, in one pass.
+    """images (B, 3, S, S) uint8 -> what of them is asked for by name, in one pass; `patches` in one of their own.
 
     `cls` (B, D): the image encoder's CLS after the final norm, the input of probes; `cls_before_norm` (B, D): the same
-    before it; `embedding` (B, E): normalised, for contrast and retrieval.
+    before it; `patches` (B, D): the mean of the patch tokens after the final norm; `embedding` (B, E): normalised, for
+    contrast and retrieval.
     """
     tokens = _image_tokens(model, images)
     ways: dict[str, Callable[[], Tensor]] = {
         "cls": lambda: tokens.cls.float(),
         "cls_before_norm": lambda: tokens.hidden[:, 0].float(),
+        "patches": lambda: _image_tokens(model, images, None).normed[:, 1:].float().mean(1),
         "embedding": lambda: model.embed_image(tokens),
     }
     return {name: ways[name]() for name in names}

@@ -29,17 +29,16 @@ def train(name: str, overrides: Sequence[str] = (), jobs: int | None = None, red
 
 
 def show(name: str, overrides: Sequence[str] = (), table: bool = False) -> None:
-    """Prints what would be trained, or the table of what is there."""
+    """Prints what would be trained, once all that `train` refuses is checked; or the table of what is there."""
     from vltk.log import console, say
     from vltk.sweep import load, show
     from vltk.sweep.plan import plan
     from vltk.sweep.table import printed, summarise
 
-    found = plan(load.load(name, overrides))
     if table:
-        console.print(printed(summarise(found)))
+        console.print(printed(summarise(plan(load.load(name, overrides)))))
     else:
-        say("\n".join(show.runs(found)))
+        say("\n".join(show.runs(plan(_checked(name, overrides)))))
 
 
 def is_one(name: str) -> bool:

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
@@ -82,8 +84,11 @@ class _Check:
         yield from self._init(stage, model)
         yield from _best(stage)
         yield from self._deepspeed(name, stage)
-        for stream in stage.streams:
-            yield from self._stream(stage, stream, model, helpers, rehearsed=not sizes)
+        yield from _taken_names(stage)
+        built: dict[str, dict[str, Any]] = {stream: {} for stream in stage.streams}
+        for stream, parts in built.items():
+            yield from self._stream(stage, stream, model, helpers, parts, rehearsed=not sizes)
+        yield from _teacher(stage, built)
 
     def _sources(self, stage: Stage) -> Iterator[Problem]:
         """Makes the models of `init` and `frozen` known by their values; a run that is absent is left out."""
@@ -143,12 +148,12 @@ class _Check:
             yield ("deepspeed", *found.key.split(".")), found.text + place
 
     def _stream(
-        self, stage: Stage, name: str, model: Any, helpers: dict[str, Any], rehearsed: bool
+        self, stage: Stage, name: str, model: Any, helpers: dict[str, Any], parts: dict[str, Any], rehearsed: bool
     ) -> Iterator[Problem]:
-        """Its objectives with the model, their views with one another and with the data."""
+        """Its objectives (`parts`, filled here) with the model, their views with one another and with the data."""
         options, here = stage.streams[name], ("streams", name)
         known = {helper: part for helper, part in helpers.items() if part is not None}
-        parts, unknown = dict[str, Any](), len(known) < len(helpers)
+        unknown = len(known) < len(helpers)
         for objective, choice in options.objectives.items():
             try:
                 parts[objective] = self.rehearsal.build(choice, model=model, steps=stage.steps, **known)
@@ -160,7 +165,6 @@ class _Check:
         data = _on_disk(list(options.data))
         try:
             views = merged_views(name, parts)
-            leading({name: taught(parts)}, stage.average)
             stream = self.rehearsal.stream(name, stage, views)
             if data:
                 DataStream(data, views, batch_size=options.batch_size, world=_devices(), image=stage.image, name=name)
@@ -199,6 +203,27 @@ def _unbuilt(error: Exception) -> Iterator[Problem]:
     for problem in error.problems:
         key, _, text = problem.partition(": ")
         yield (("model", *key.split(".")), text) if text and " " not in key else (("model",), problem)
+
+
+def _taken_names(stage: Stage) -> Iterator[Problem]:
+    """Streams and objectives are parts of a torch module by their names, some of which it has itself."""
+    module = nn.ModuleDict()
+    for name, stream in stage.streams.items():
+        below = ((("streams", name, "objectives", objective), objective) for objective in stream.objectives)
+        for keys, word in ((("streams", name), name), *below):
+            if "." in word or hasattr(module, word):
+                what = "has a dot" if "." in word else "is an attribute of torch's modules"
+                yield keys, f"the name '{word}' {what}: take another one"
+
+
+def _teacher(stage: Stage, streams: dict[str, dict[str, Any]]) -> Iterator[Problem]:
+    """The objectives of all streams that learn from a teacher share one, which may be what the stage ends with."""
+    try:
+        leading({name: taught(parts) for name, parts in streams.items()}, stage.average)
+    except RecipeError as error:
+        for problem in error.problems:
+            key, _, text = problem.partition(": ")
+            yield tuple(key.split(".")), text
 
 
 def _sizes(stage: Stage, model: Any) -> Iterator[Problem]:

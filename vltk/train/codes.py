@@ -123,7 +123,7 @@ def _folders(names: list[str], size: int, coder: Coder) -> tuple[dict[str, str],
     for name in names:
         dataset = open_dataset(name)
         if coder.image.crops is None:
-            reasons[name] = "of fixed crops, and image.crops is not set" if any(stored(dataset.folder)) else ""
+            reasons[name] = "of fixed crops, and image.crops is not set" if stored(dataset.folder)[0] else ""
             continue
         codes, reason = find(dataset, coder.rule(size))
         if codes is None:

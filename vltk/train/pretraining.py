@@ -168,15 +168,15 @@ def taught(parts: Mapping[str, Any]) -> dict[str, Taught]:
 
 
 def leading(streams: Mapping[str, Mapping[str, Taught]], average: float | None) -> Taught | None:
-    """One of the objectives with a teacher, which they share; RecipeError where they differ, or where the run would end
-    with the teacher and with an average."""
+    """One of the objectives with a teacher, which they share. RecipeError, as `key: what`, where they differ, or where
+    the run would end with the teacher and with an average."""
     every = {f"streams.{stream}.objectives.{name}": p for stream in streams for name, p in streams[stream].items()}
     if not every:
         return None
     first, lead = next(iter(every.items()))
     for name, part in every.items():
         if (part.momentum, part.ends_with_teacher) != (lead.momentum, lead.ends_with_teacher):
-            raise RecipeError(f"{first} and {name} share one teacher: give both the same momentum, and the same end")
+            raise RecipeError(f"{name}: shares one teacher with {first}: give both the same momentum and result")
     if average is not None and lead.ends_with_teacher:
         raise RecipeError(f"average: the run ends with the teacher of {first}; take one of the two out")
     return lead

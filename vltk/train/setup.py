@@ -232,8 +232,8 @@ def _look_at_codes(
     stream = _stream(name, stage, pretraining, tokenizer, open_data, batch_size=images, max_bad_rate=1.0)
     batch = on_device(stream.micro_batches(0)[0].tensors, dist.device())
     codebook = helpers["codes"]
-    codes = Encoded(pretraining.model, batch, Plan.of([]), codebook.codes).codes
-    collapse.look(codes, codebook.num_codes, stage.frozen["codes"], reading[0])
+    found = Encoded(pretraining.model, batch, Plan.of([]), codebook.codes).codes
+    collapse.look(found, codebook, stage.frozen["codes"], reading[0])
 
 
 def _engine(stage: Stage, pretraining: Pretraining, groups: list[optim.Group]) -> Any:

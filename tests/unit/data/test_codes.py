@@ -226,11 +226,54 @@ def test_a_damaged_list_says_what_to_remove(make: Make) -> None:
     codes = written(make(count=3))
     (codes.folder / "codes.json").write_text("{")
     with pytest.raises(VltkError, match=f"no list of codes .*\nRemove them .rm -r {codes.folder}.*vltk data codes"):
-        find(open_dataset("pairs"), RULE)
+        StoredCodes(codes.folder)
     (problem,) = verify("pairs").problems
     assert "no list of codes" in problem.what and problem.remedy.startswith("Remove them (rm -r")
     (row,) = [row for row in ls() if row.name == "pairs"]
-    assert "no list of codes" in row.codes
+    assert row.codes == "1 damaged"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda facts: facts.pop("run"), "KeyError: 'run'"),
+        (lambda facts: facts.pop("format"), "KeyError: 'format'"),
+        (lambda facts: facts["rule"].pop("size"), "KeyError: 'size'"),
+        (lambda facts: facts["rule"].update(crops="3"), "TypeError: crops is '3'"),
+        (lambda facts: facts["shards"][0].pop("of"), "KeyError: 'of'"),
+        (lambda facts: facts.update(shards=[7]), "TypeError"),
+    ],
+)
+def test_damaged_lists_are_passed_over_with_a_warning(
+    make: Make, damage: Callable[[Any], Any], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They neither end a training nor hide other codes."""
+    dataset, other = make(count=3), replace(RULE, size=32)
+    listed, whole = written(dataset).folder / "codes.json", written(dataset, other)
+    facts = json.loads(listed.read_text())
+    damage(facts)
+    listed.write_text(json.dumps(facts))
+    assert find(dataset, RULE)[0] is None
+    said = capsys.readouterr().err
+    assert f"warning: {listed}: no list of codes ({says}" in said and f"rm -r {listed.parent}" in said
+    found, _ = find(dataset, other)
+    assert found is not None and found.folder == whole.folder
+    assert told(dataset.folder) == "3 crops of 32 px, 1 damaged"
+
+
+def test_a_list_of_another_tokenizers_codes_serves_no_repair(make: Make) -> None:
+    """As where a folder of codes was copied over another: its files are whole, and not those of this rule."""
+    dataset, other = make(count=3), replace(RULE, tokenizer="b" * 64)
+    mine, theirs = written(dataset).folder, written(dataset, other).folder
+    for path in theirs.iterdir():
+        (mine / path.name).write_bytes(path.read_bytes())
+    found, _ = find(dataset, other)
+    assert found is not None and found.rule == other
+    assert find(dataset, RULE) == (None, "; ".join(2 * ["of another tokenizer (toy/codes)"]))
+    work = CodeShards(dataset, RULE)
+    with work.locked():
+        work.begin()
+        assert work.lacks(0)
 
 
 def test_what_was_begun_goes_on_by_shard(make: Make) -> None:

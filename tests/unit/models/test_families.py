@@ -54,6 +54,16 @@ def test_uint8_images_are_normalised_and_floats_taken_as_they_are() -> None:
     torch.testing.assert_close(inference.image_features(model, images), inference.image_features(model, ready))
 
 
+def test_image_encodings() -> None:
+    model, images = tiny.flava().eval(), torch.randn(2, 3, tiny.IMAGE, tiny.IMAGE)
+    found = inference.image_encodings(model, images, ["cls", "cls_before_norm", "patches", "embedding"])
+    tokens = model.encode_images(images, [None], [None])[0]
+    torch.testing.assert_close(found["cls"], tokens.normed[:, 0])
+    torch.testing.assert_close(found["cls_before_norm"], tokens.before_norm[:, 0])
+    torch.testing.assert_close(found["patches"], tokens.normed[:, 1:].mean(1))
+    torch.testing.assert_close(found["embedding"].norm(dim=1), torch.ones(2))
+
+
 def test_patches_are_cut_as_a_convolution_cuts_them() -> None:
     model = tiny.flava()
     images = torch.randn(2, 3, tiny.IMAGE, tiny.IMAGE)

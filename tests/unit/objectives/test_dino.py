@@ -176,7 +176,7 @@ def test_one_teacher_and_one_end() -> None:
         for stream, momentum in (("one", 0.9), ("two", 0.8))
     }
     with pytest.raises(
-        RecipeError, match=r"streams\.one\.objectives\.dino and streams\.two\.objectives\.dino share one"
+        RecipeError, match=r"streams\.two\.objectives\.dino: shares one teacher with streams\.one\.objectives\.dino: "
     ):
         Pretraining(whole, parts)
 

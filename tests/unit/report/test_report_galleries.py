@@ -53,6 +53,20 @@ def test_pairs_come_from_evaluated_data_where_there_are_some() -> None:
     assert retrieval.sources(resolved) == [Source("walls", True, False)]
 
 
+def test_reconstructions_are_of_unseen_images_where_some_are_evaluated() -> None:
+    resolved = recipe(image=["dvae"])
+    assert reconstructions.sources(resolved) == [Source("image/train")]
+    resolved["evaluate"] = {"tasks": {"dev": {"part": "tokenizer", "train": "image/train", "test": "walls"}}}
+    assert reconstructions.sources(resolved) == [Source("walls", held_out=True)]
+    assert "not trained on" in reconstructions.sources(resolved)[0].told
+
+
+def test_data_sets_by_weight() -> None:
+    resolved = recipe(image=["dvae"])
+    resolved["streams"]["image"]["data"] = {"walls": 2, "lines": 1}
+    assert reconstructions.sources(resolved) == [Source("walls")]
+
+
 def test_examples_are_the_same_each_time_and_decodable(pictures: Path) -> None:
     from vltk.data.dataset import open_dataset
 

@@ -10,7 +10,7 @@ from tests.harness import ROOT
 from tests.unit.sweep.conftest import Write
 from vltk.errors import RecipeError
 from vltk.recipe import load as load_recipe
-from vltk.sweep import measure
+from vltk.sweep import commands, measure
 from vltk.sweep.load import load
 
 
@@ -138,6 +138,13 @@ class TestMistakes:
             RecipeError, match="starts.yaml:2: sweep: this is a sweep, many runs of a recipe: vltk sweep"
         ):
             load_recipe("starts.yaml")
+
+
+def test_a_dry_run_refuses_what_training_would(write: Write) -> None:
+    with pytest.raises(RecipeError, match="measure.R@1: no task 'dve'"):
+        commands.show(str(write("R@1: dev", "R@1: dve")))
+    with pytest.raises(RecipeError, match="tokenizer.max_length: 99 given, but model.text.max_length is 64"):
+        commands.show(str(write()), ["tokenizer.max_length=99"])
 
 
 def test_the_sweep_of_the_documentation(write: Write) -> None:

@@ -216,13 +216,40 @@ def test_an_image_encoder_of_dino_goes_into_the_joint_stage(tmp_path: Path) -> N
             ["streams.photos.objectives.dino.local_size=18"],
             "streams.photos.objectives.dino: local_size: 18 given, which is no multiple of the encoder's patch 8",
         ),
-        (["average=0.99"], "average: the run ends with the teacher of streams.photos.objectives.dino; take one "),
         (["model.image=null"], "streams.photos.objectives.dino: does not go with the model flava (image: null, "),
     ],
 )
 def test_mistakes_of_dino(options: list[str], wanted: str) -> None:
     (problem,) = mistakes("dino-tiny", *options)
     assert wanted in problem
+
+
+def test_a_teacher_is_shared_by_all_streams_of_a_stage_and_excludes_an_average() -> None:
+    more = "streams.more={data: [cifar10/test], batch_size: 8, objectives: {dino: {local_size: 16, momentum: 0.5}}}"
+    (problem,) = mistakes("dino-tiny", more)
+    assert problem.endswith(
+        ": streams.more.objectives.dino: shares one teacher with streams.photos.objectives.dino: give both the same "
+        "momentum and result"
+    )
+    assert problem.startswith("command line 'streams.more=")
+    same = "streams.more={data: [cifar10/test], batch_size: 8, objectives: {dino: {local_size: 16, momentum: 0.99}}}"
+    assert mistakes("dino-tiny", same, "average=0.99") == [
+        "command line 'average=0.99': average: the run ends with the teacher of streams.photos.objectives.dino; take "
+        "one of the two out"
+    ]
+
+
+def test_names_that_torch_has_itself() -> None:
+    """Streams and objectives are modules by their names."""
+    found = mistakes(
+        "clip-tiny",
+        "streams.train={data: [shapes/train], batch_size: 8, objectives: {itc: {}}}",
+        "streams.pairs.objectives={itc: null, values: {part: itc}}",
+    )
+    assert [problem.partition("': ")[2] for problem in found] == [
+        "streams.pairs.objectives.values: the name 'values' is an attribute of torch's modules: take another one",
+        "streams.train: the name 'train' is an attribute of torch's modules: take another one",
+    ]
 
 
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:

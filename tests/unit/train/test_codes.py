@@ -286,6 +286,23 @@ def test_a_damaged_file_ends_training_with_the_command_that_mends_it(
     assert call("train", *again("mended")) == 0 and weights("mended/image") == weights("plain/image")
 
 
+def test_a_damaged_list_is_passed_over_and_mended(
+    trained: str, own_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("data", "codes", *again("mended")) == 0
+    (folder,) = (own_data / "shapes" / "images" / "codes").iterdir()
+    (folder / "codes.json").write_text("{}")
+    capsys.readouterr()
+    assert call("train", *again("passed")) == 0
+    said = capsys.readouterr()
+    assert f"/codes/{folder.name}/codes.json: no list of codes" in said.err and "warning: " in said.err
+    assert "on the fly: those of shapes/images are damaged; to have them on the disk: vltk data codes" in said.out
+    assert call("train", *again("plain", "name=free", "image.crops=null", "steps=1")) == 0
+    assert call("train", *again("mended", "loader.codes=make")) == 0
+    assert "codes are read from the disk" in capsys.readouterr().out
+    assert weights("passed/image") == weights("mended/image") == weights("plain/image")
+
+
 def test_mistakes_of_the_command_and_the_recipe(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     for arguments, code, says in (

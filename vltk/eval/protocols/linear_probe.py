@@ -36,8 +36,8 @@ class LinearProbe:
     `limit` samples of each are drawn by the seed (None: all). The penalty is the best on `validation` (None: on a fifth
     of `train`). With `random_weights` the same encoder, freshly initialised, is probed beside it as the baseline: what
     the architecture and the task give without any training. `solver`: to the exact minimum, or as scikit-learn stops.
-    `feature`: the CLS after or before the final norm, or the contrastive embedding. `framing`: the whole image squashed
-    to a square, as FLAVA's processors do, or the square in its middle, as CLIP's.
+    `feature`: the CLS after or before the final norm, the mean of the patches, or the contrastive embedding. `framing`:
+    the whole image squashed to a square, as FLAVA's processors do, or the square in its middle, as CLIP's.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LinearProbe:
         batch_size: Count = 128,
         validation: str | None = None,
         solver: Literal["exact", "sklearn"] = "exact",
-        feature: Literal["cls", "cls_before_norm", "embedding"] = "cls",
+        feature: Literal["cls", "cls_before_norm", "patches", "embedding"] = "cls",
         framing: Literal["squash", "crop"] = "squash",
     ) -> None:
         self.train, self.test, self.label, self.random_weights = train, test, label, random_weights

@@ -27,6 +27,9 @@ class VqKd(nn.Module):
 
     codebook: Tensor
     reconstructs = False
+    against_collapse = (
+        "train it again, with revive of the objective vqkd (as 0.1), another teacher, or a lower learning rate"
+    )
 
     def __init__(
         self,

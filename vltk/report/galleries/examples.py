@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +40,17 @@ def streams_with(recipe: dict[str, Any], *objectives: str) -> list[str]:
     for stream in (recipe.get("streams") or {}).values():
         parts = {(options or {}).get("part", name) for name, options in (stream.get("objectives") or {}).items()}
         if parts & set(objectives) and stream.get("data"):
-            found.append(stream["data"][0])
+            found.append(next(iter(stream["data"])))
     return list(dict.fromkeys(found))
 
 
-def evaluated_pairs(recipe: dict[str, Any]) -> list[str]:
-    """The data sets whose retrieval the stage evaluates."""
+def evaluated(recipe: dict[str, Any], protocol: str, key: str) -> list[Source]:
+    """The data sets that the stage evaluates by this protocol, which calls them `key`; unseen ones first."""
     tasks = (recipe.get("evaluate") or {}).get("tasks") or {}
-    chosen = [t["data"] for name, t in tasks.items() if t and t.get("part", name) == "retrieval" and "data" in t]
-    return list(dict.fromkeys(chosen))
+    chosen = [t[key] for name, t in tasks.items() if t and t.get("part", name) == protocol and key in t]
+    seen = {data for stream in (recipe.get("streams") or {}).values() for data in stream.get("data") or []}
+    found = [Source(data, held_out=data not in seen) for data in dict.fromkeys(chosen)]
+    return sorted(found, key=lambda source: not source.held_out)
 
 
 def pairs(recipe: dict[str, Any], *objectives: str) -> list[Source]:
@@ -56,9 +58,8 @@ def pairs(recipe: dict[str, Any], *objectives: str) -> list[Source]:
     trained_on = streams_with(recipe, *objectives)
     if not trained_on:
         return []
-    seen = {data for stream in (recipe.get("streams") or {}).values() for data in stream.get("data") or []}
-    evaluated = sorted(evaluated_pairs(recipe), key=seen.__contains__)  # unseen data first
-    return [Source(evaluated[0], True, evaluated[0] not in seen)] if evaluated else [Source(trained_on[0], True)]
+    chosen = evaluated(recipe, "retrieval", "data") or [Source(trained_on[0])]
+    return [replace(chosen[0], fused=True)]
 
 
 def samples(dataset: Dataset, count: int, *, image: bool = False, text: bool = False) -> list[Sample]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vltk.report.galleries.examples import Source, picture, samples, streams_with, tensor_of
+from vltk.report.galleries.examples import Source, evaluated, picture, samples, streams_with, tensor_of
 
 if TYPE_CHECKING:
     from vltk.run import Trained
@@ -13,7 +13,8 @@ COUNT = 10
 
 
 def sources(recipe: dict[str, Any]) -> list[Source]:
-    return [Source(data) for data in streams_with(recipe, "dvae", "vqkd")]
+    trained_on = [Source(data) for data in streams_with(recipe, "dvae", "vqkd")]
+    return (evaluated(recipe, "tokenizer", "test") or trained_on) if trained_on else []
 
 
 def title(source: Source) -> str:
