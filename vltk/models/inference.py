@@ -52,17 +52,22 @@ def match_pairs(model: Any, images: Tensor, texts: Text, image_rows: Tensor, tex
 
     Each image and text is encoded once; only the pairs run through the fused encoder.
     """
-    image, text = _image_tokens(model, images, None), model.encode_texts([texts], [None])[0]
-    pair = Text(texts.ids[text_rows], texts.lengths[text_rows])
-    fused = model.fuse(_chosen(image, image_rows), _chosen(text, text_rows), pair, (None, None))
-    logits = model.match(fused)
+    text = model.encode_texts([texts], [None])[0] if "text" in model.fused_from else None
+    ground = model.ground(_image_tokens(model, images, None))
+    logits = model.match(model.pair(ground, text, texts, image_rows, text_rows))
     return logits[:, 1] - logits[:, 0]
 
 
-def _chosen(tokens: Tokens, rows: Tensor) -> Tokens:
-    """The tokens of these samples, as often as they are named."""
-    at = None if tokens.pooled_at is None else tokens.pooled_at[rows]
-    return Tokens(tokens.before_norm[rows], tokens.norm, None, at)
+@torch.no_grad()
+def begin_captions(model: Any, images: Tensor) -> Any:
+    """images (I, 3, S, S) uint8, each encoded once -> I captions without a token (models/captions.py)."""
+    return model.begin_captions(images)
+
+
+@torch.no_grad()
+def next_logits(model: Any, ids: Tensor, captions: Any) -> Tensor:
+    """New tokens ids (R, n) of all captions, which keep them -> (R, V) fp32 logits of the token behind the last."""
+    return model.next_logits(ids, captions)
 
 
 @torch.no_grad()

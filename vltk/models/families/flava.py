@@ -29,6 +29,8 @@ class Flava(nn.Module):
     init_std: of the heads and projections.
     """
 
+    fused_from = ("image", "text")
+
     def __init__(
         self,
         *,
@@ -84,6 +86,14 @@ class Flava(nn.Module):
             at = fused_rows(*masked, texts, patches)
             rows = Rows.first(texts.ids) if masked == (None, None) else Rows.where(at)
         return self.fusion(image, text, texts.lengths, rows)
+
+    def ground(self, image: Tokens) -> Tokens:
+        """What pairs read of the images, made once for all of them: here their states."""
+        return image
+
+    def pair(self, ground: Tokens, text: Tokens, texts: Text, image_rows: Tensor, text_rows: Tensor) -> Tokens:
+        """Images and texts by number (P,), (P,) -> CLS_M of each pair, (P, 1, D)."""
+        return self.fuse(ground.take(image_rows), text.take(text_rows), texts.take(text_rows), (None, None))
 
     def fused_at(self, image_at: Tensor | None, text_at: Tensor | None, texts: Text) -> Tensor:
         """Masks over patches or text tokens -> the mask (B, 2 + N + T) of the same rows in the joint sequence."""
