@@ -61,6 +61,27 @@ def clip(seed: int = 0, activation: str = "quick_gelu") -> Any:
     return randomised(choose("models/families", "clip", image=image, text=text, embedding=24).build(), seed)
 
 
+def blip(seed: int = 0, **options: Any) -> Any:
+    """A BLIP of the same sizes, whose last two tokens are [DEC] and [ENC]; options replace parts of it."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "med", **TOWER, "vocab": VOCAB + 2, "max_length": 24},
+        "embedding": 24,
+    }
+    return randomised(choose("models/families", "blip", **(given | options)).build(), seed)
+
+
+def albef(seed: int = 0, **options: Any) -> Any:
+    """An ALBEF of the same sizes; options replace parts of it."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "bert", **TOWER, "vocab": VOCAB, "max_length": 24, "norm": "post"},
+        "fusion": {"part": "cross", **TOWER},
+        "embedding": 24,
+    }
+    return randomised(choose("models/families", "albef", **(given | options)).build(), seed)
+
+
 def finetuned(seed: int = 0, **options: Any) -> Any:
     """The encoders of `flava` under a head of three outputs; options replace parts of it."""
     given = {
@@ -110,6 +131,8 @@ def randomised(module: nn.Module, seed: int, std: float = 0.05) -> nn.Module:
                 parameter.add_(1)
             if name.endswith("logit_scale"):
                 parameter.add_(2)
+            if name.endswith("temperature"):
+                parameter.abs_().add_(0.1)
     return module.eval()
 
 
@@ -136,6 +159,11 @@ def batch(
         "text_masked": torch.where(hidden, 4, ids),
         "text_masked_at": hidden,
         "text_length": length,
+    }
+    made |= {
+        "image_id": torch.arange(size) + 1000 * seed,
+        "image_lot": torch.rand(size, generator=generator, dtype=torch.float64),
+        "text_lot": torch.rand(size, generator=generator, dtype=torch.float64),
     }
     if matched is not None:
         flags = torch.tensor(list(matched)[:size], dtype=torch.bool)

@@ -72,6 +72,7 @@ class Stream:
         self.key = (seed, attempt, name)
         self.reading = Reading(datasets, weights, window, self.key, name)
         self.slices = _slices(batch_size, micro_batch, rank, world)
+        self._check_groups()
         self.image, self.tokenizer, self.max_length = image, tokenizer, max_length
         self.max_bad_rate, self.on_bad = max_bad_rate, on_bad
         self.seen = self.bad = 0
@@ -88,6 +89,17 @@ class Stream:
                             f"stream {self.name}: the data set {dataset.name!r} has samples without {kind}, "
                             f"which the view {view!r} reads: take another data set, or other objectives"
                         )
+
+    def _check_groups(self) -> None:
+        """Raises VltkError where a micro-batch would hold a part of a group that a view wants in one piece."""
+        for view, maker in self.makers.items():
+            group = min(getattr(maker, "together", 1), self.batch_size)
+            if odd := next((len(one) for one in self.slices if len(one) % group), None):
+                raise VltkError(
+                    f"stream {self.name}: micro-batches of {odd} samples, but the view {view!r} wants groups of "
+                    f"{group} of the step's {self.batch_size} in one piece: set micro_batch to a multiple of {group}, "
+                    f"take so many devices that each has a multiple of {group}, or make the groups smaller"
+                )
 
     def micro_batches(self, n: int) -> list[Batch]:
         """The n-th step of the stream, this rank's part. Raises VltkError when too many samples are bad."""

@@ -57,10 +57,22 @@ class MatchHead(nn.Module):
         return self.classifier(torch.tanh(self.dense(cls)))
 
 
-def scale_of(temperature: Tensor, low: float = 0.001, high: float = 0.5) -> Tensor:
-    """1 / temperature, which is held between the two as ALBEF and BLIP do; the gradient passes the clamp."""
-    held = temperature + (temperature.clamp(low, high) - temperature).detach()
-    return 1 / held
+class ContrastHead(nn.Module):
+    """Projections (with bias) of image and text, and the temperature that is learned itself (ALBEF, BLIP)."""
+
+    def __init__(
+        self, image_width: int, text_width: int, embedding: int, temperature: float = 0.07, init_std: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.image = nn.Linear(image_width, embedding)
+        self.text = nn.Linear(text_width, embedding)
+        init_weights(self, init_std)
+        self.temperature = nn.Parameter(torch.tensor(temperature))
+
+    def scale(self) -> Tensor:
+        """() 1 / temperature, which is held in [0.001, 0.5]; the gradient passes the clamp, so it can come back."""
+        held = self.temperature + (self.temperature.clamp(0.001, 0.5) - self.temperature).detach()
+        return 1 / held
 
 
 def clamped_scale(logit_scale: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def predict_codes_from_pair(model: Any, images: Tensor, masked_at: Tensor, ids: 
     text = Text(ids, lengths)
     image = model.encode_images(images, [masked_at], [None])[0]
     words = model.encode_texts([text], [None])[0]
-    fused = model.fuse(image, words, text)
+    fused = model.fuse(model.ground(image), words, text)
     return model.heads["mmm_image"](fused.at(model.fused_at(masked_at, None, text)))
 
 
@@ -99,8 +99,8 @@ def predict_words_from_pair(model: Any, images: Tensor, ids: Tensor, lengths: Te
     """Masked ids (B, T) beside their clean images (B, 3, S, S) -> (K, V) logits at the masked words."""
     text = Text(ids, lengths)
     tokens = model.encode_texts([text], [None])[0]
-    fused = model.fuse(_image_tokens(model, images, None), tokens, text)
-    return model.heads["mmm_text"](fused.at(model.fused_at(None, masked_at, text)))
+    fused = model.fuse(model.ground(_image_tokens(model, images, None)), tokens, text)
+    return model.predict(fused.at(model.fused_at(None, masked_at, text)))
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from vltk.eval.features import Subject
 from vltk.eval.metrics import retrieval as metrics
 from vltk.eval.protocols.retrieval import Retrieval
 from vltk.eval.rerank import Pairs, reranked
-from vltk.models import inference
 from vltk.models.tokens import Text
 
 
@@ -111,4 +110,4 @@ def test_pooled_places_follow_their_texts() -> None:
     ids = torch.tensor([[2, 9, 3, 0], [2, 8, 7, 3]])
     tokens = model.encode_texts([Text(ids, torch.tensor([3, 4]))], [None])[0]
     rows = torch.tensor([1, 0, 1])
-    torch.testing.assert_close(inference._chosen(tokens, rows).cls, tokens.cls[rows])
+    torch.testing.assert_close(tokens.take(rows).cls, tokens.cls[rows])

@@ -17,7 +17,7 @@ from vltk.models.grounded import Halves, Memory, SelfHalf, run
 from vltk.models.layers import KeyValue, Rows, causal_mask, init_weights, padding_mask
 from vltk.models.tokens import Text, Tokens
 
-MARKS = 2  # [DEC] and [ENC], behind the tokens of the tokenizer, as in BLIP's init_tokenizer
+MARKS = ("[DEC]", "[ENC]")  # behind the tokens of the tokenizer, as in BLIP's init_tokenizer
 
 
 class Mixture(nn.Module):
@@ -27,7 +27,7 @@ class Mixture(nn.Module):
     two kinds of self-attention there are; public checkpoints for captions and for retrieval have one each.
     """
 
-    recomputes = False
+    recomputes, marks = False, MARKS
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class Mixture(nn.Module):
         if not (encoder or decoder):
             raise RecipeError("encoder: false given, and decoder is false too; leave one of them")
         self.width, self.vocab, self.max_length = width, vocab, max_length
-        self.room = vocab - MARKS  # for the tokens of a tokenizer
         self.dec, self.enc = vocab - 2, vocab - 1
         self.shared = _Shared(vocab, width, depth, heads, mlp, max_length, eps, dropout, image_width)
         self.encoder = _attentions(width, depth, heads, eps, dropout) if encoder else None

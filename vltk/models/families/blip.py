@@ -2,7 +2,7 @@
 
 Details from salesforce/BLIP blip_pretrain.py, blip.py and transformers modeling_blip.py: text looks at the image states
 after their final norm; the projections (with bias) take [CLS]; the matching head is one linear layer at [ENC]; what is
-written goes through BERT's head, tied to the words; the temperature itself is learned, within [0.001, 0.5].
+written goes through BERT's head, tied to the words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vltk.errors import RecipeError, VltkError
 from vltk.models.captions import Captions
 from vltk.models.encoders.med import Mixture
 from vltk.models.grounded import Memory, taken
-from vltk.models.heads import TiedHead, scale_of
+from vltk.models.heads import ContrastHead, TiedHead
 from vltk.models.layers import Rows, init_weights
 from vltk.models.tokens import Text, Tokens
 from vltk.parts import Choice, From
@@ -52,15 +52,11 @@ class Blip(nn.Module):
         if self.text.decoder:
             eps = self.text.shared.embedding_norm.eps
             self.heads["lm"] = TiedHead(self.text.width, self.text.vocab, eps, init_std)
-        self.image_projection: Any = None
-        self.text_projection: Any = None
+        self.embedding = embedding if self.text.encoder else None
         if self.text.encoder:
             self.heads["itm"] = nn.Linear(self.text.width, 2)
-            self.image_projection = nn.Linear(self.image.width, embedding)
-            self.text_projection = nn.Linear(self.text.width, embedding)
-            for part in (self.heads["itm"], self.image_projection, self.text_projection):
-                init_weights(part, init_std)
-            self.temperature = nn.Parameter(torch.tensor(temperature))
+            init_weights(self.heads["itm"], init_std)
+            self.heads["contrast"] = ContrastHead(self.image.width, self.text.width, embedding, temperature, init_std)
 
     def encode_images(self, images: Tensor, masks: list[Tensor | None], reads: list[Rows | None]) -> list[Tokens]:
         """images (B, 3, S, S); a mask (B, N) or None and the rows read a pass -> tokens (B, 1 + N, D) a pass."""
@@ -72,15 +68,15 @@ class Blip(nn.Module):
 
     def embed_image(self, image: Tokens) -> Tensor:
         """(B, E), normalised, for contrast and retrieval."""
-        return F.normalize(self._projected("image", image.cls), dim=-1)
+        return F.normalize(self._contrast().image(image.cls).float(), dim=-1)
 
     def embed_text(self, text: Tokens) -> Tensor:
         """(B, E), normalised."""
-        return F.normalize(self._projected("text", text.cls), dim=-1)
+        return F.normalize(self._contrast().text(text.cls).float(), dim=-1)
 
     def scale(self) -> Tensor:
         """() the factor on similarities: 2 to 1000."""
-        return scale_of(self.temperature)
+        return self._contrast().scale()
 
     def ground(self, image: Tokens) -> Memory:
         """What texts look at of each image, made once for all of them: keys and values of every layer."""
@@ -120,8 +116,7 @@ class Blip(nn.Module):
         last, captions.past = self.text.write(ids, captions.past, captions.look)
         return self.predict(last).float()
 
-    def _projected(self, name: str, cls: Tensor) -> Tensor:
-        projection = getattr(self, f"{name}_projection")
-        if projection is None:
+    def _contrast(self) -> Any:
+        if self.embedding is None:
             raise VltkError("the model has no embeddings: it has no encoder of text (model.text.encoder: false)")
-        return projection(cls).float()
+        return self.heads["contrast"]

@@ -59,6 +59,7 @@ class Flava(nn.Module):
             self.heads["mmm_image"] = PredictionHead(self.fusion.width, codes, head_eps, init_std)
             self.heads["mmm_text"] = PredictionHead(self.fusion.width, self.text.vocab, head_eps, init_std)
             self.heads["itm"] = MatchHead(self.fusion.width, init_std)
+        self.embedding = embedding if self.image and self.text else None
         self.image_projection: Any = None
         self.text_projection: Any = None
         if self.image and self.text:
@@ -100,6 +101,10 @@ class Flava(nn.Module):
         at = fused_rows(image_at, text_at, texts, self.image.grid[0] * self.image.grid[1])
         at[:, 0] = False
         return at
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Fused (..., D) -> (..., V) logits of the word that is hidden there."""
+        return self.heads["mmm_text"](hidden)
 
     def embed_image(self, image: Tokens) -> Tensor:
         """(B, E), normalised, for contrast and retrieval."""

@@ -90,8 +90,8 @@ def links(model: Choice) -> list[Link]:
             "heads.lm.norm", f"{HEAD}.transform.LayerNorm"
         )
         return [*found, Link("heads.lm.bias", (f"{HEAD}.bias",))]
-    found += both("image_projection", "vision_proj") + both("text_projection", "text_proj")
-    return [*found, *both("heads.itm", "itm_head"), Link("temperature", ("temperature",))]
+    found += both("heads.contrast.image", "vision_proj") + both("heads.contrast.text", "text_proj")
+    return [*found, *both("heads.itm", "itm_head"), Link("heads.contrast.temperature", ("temperature",))]
 
 
 def ours(file: Weights) -> Weights:
