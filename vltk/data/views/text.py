@@ -23,9 +23,9 @@ class Text:
         ids = draft.ids[self.keep(draft.words, rng)] if self.drop else draft.ids
         if not self.prompt:
             return {"text": ids, "text_length": np.array(len(ids))}
-        prompt = draft.tokenizer.encode(self.prompt)[0][:-1]
-        ids = np.concatenate([prompt, ids[1:]])
         longest = draft.max_length or draft.tokenizer.max_length
+        prompt = draft.tokenizer.encode(self.prompt, longest)[0][:-1]
+        ids = np.concatenate([prompt, ids[1:]])
         if len(ids) > longest:
             ids = np.concatenate([ids[: longest - 1], ids[-1:]])
         return {"text": ids, "text_length": np.array(len(ids)), "prompt_length": np.array(len(prompt))}
