@@ -192,6 +192,26 @@ def dino(model: Any, steps: int = 20, average: float | None = None, **options: A
     return Pretraining(model, {"all": {"dino": part}}, average=average)
 
 
+FOLLOWS: dict[str, Any] = {"momentum": 0.9, "alpha_steps": 4}
+GROUPED: dict[str, dict[str, Any]] = {  # options of the objectives of BLIP and ALBEF, for batches of 6
+    "itc_momentum": {"queue": 16, "among": 3, **FOLLOWS},
+    "itm_hard": {"among": 3},
+    "lm": {},
+    "mlm_momentum": FOLLOWS,
+}
+BLIP, ALBEF = ("itc_momentum", "itm_hard", "lm"), ("itc_momentum", "itm_hard", "mlm_momentum")
+
+
+def grouped(model: Any, *names: str, steps: int = 20, **options: dict[str, Any]) -> Pretraining:
+    """Objectives of BLIP or ALBEF in one stream, `all`; queues begin at the same noise each time. Options by name."""
+    torch.manual_seed(7)
+    parts = {
+        name: choose("objectives", name, **(GROUPED[name] | options.get(name, {}))).build(model=model, steps=steps)
+        for name in names
+    }
+    return Pretraining(model, {"all": parts})
+
+
 def pretraining(model: Any, *names: str, codes: Any = None) -> Pretraining:
     """The objectives `names` with their defaults in one stream, `all`."""
     provided = {"model": model, "codes": codes or Cached()}

@@ -86,7 +86,9 @@ class Optimizer(Strict):
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Optimizer:
         if self.schedule == "exponential" and not self.final_lr:
-            raise PydanticCustomError("complete", "schedule: exponential falls by a factor to final_lr, which is 0 here")
+            raise PydanticCustomError(
+                "complete", "schedule: exponential falls by a factor to final_lr, which is 0 here"
+            )
         return self
 
 
