@@ -1,4 +1,4 @@
-"""BLIP and ALBEF in two processes under each engine, a group of samples a micro-batch: losses, queues and teacher of one
+"""BLIP and ALBEF in two processes under three engines, a group of samples a micro-batch: losses, queues and teacher of one
 process."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.distributed.test_flava_zero import ENGINES, engine_of
+from tests.distributed.test_flava_zero import engine_of
 from tests.processes import in_processes
 from tests.towers import state_of
 from vltk import dist
@@ -18,6 +18,7 @@ from vltk.train.accumulate import run_step
 from vltk.train.optim import groups, learning_rate
 
 STEPS, BATCH, GROUP = 6, 6, 3
+ENGINES = ["torch", "zero-2", "zero-3"]
 LENGTHS = (12, 7, 4, 12, 9, 5)  # as long in each group: a rank pads to its own longest
 OPTIONS = Optimizer(lr=2e-3, warmup=2)
 FAMILIES = {"blip": (tiny.blip, tiny.BLIP), "albef": (tiny.albef, tiny.ALBEF)}
