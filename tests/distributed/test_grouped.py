@@ -1,5 +1,4 @@
-"""BLIP and ALBEF in two processes under three engines, a group of samples a micro-batch: losses, queues and teacher of one
-process."""
+"""BLIP and ALBEF in two processes, a group of samples a micro-batch: losses, queues and teacher of one process."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def recompute(module: nn.Module) -> None:
     """Backward computes what lies inside the transformer blocks of `module` again."""
     for part in module.modules():
         if hasattr(part, "recomputes"):
-            part.recomputes = True
+            part.recomputes = True  # type: ignore[assignment]
 
 
 def _streams(

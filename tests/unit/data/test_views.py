@@ -209,7 +209,8 @@ def test_unmatched_needs_another_text(root: Any, make: Make, tokenizer: Tokenize
 
 def test_peers_know_their_image_and_draw_their_lots(make: Make, tokenizer: Tokenizer) -> None:
     dataset, maker = make("a", 3), Peers(of=4)
-    made = [maker(draft(dataset, tokenizer, position, index), rng_for(position)) for position, index in ((0, 0), (1, 1), (2, 0))]
+    places = ((0, 0), (1, 1), (2, 0))
+    made = [maker(draft(dataset, tokenizer, position, index), rng_for(position)) for position, index in places]
     ids, lots = [int(one["image_id"]) for one in made], [float(one["image_lot"]) for one in made]
     assert ids[0] == ids[2] != ids[1] and min(ids) >= 0 and maker.together == 4
     assert len({*lots, *(float(one["text_lot"]) for one in made)}) == 6 and all(0 <= lot < 1 for lot in lots)
