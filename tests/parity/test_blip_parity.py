@@ -102,6 +102,7 @@ def test_itm_with_enc_at_position_0(tmp_path: Path) -> None:
         without = other(pixel_values=images, input_ids=texts.ids, attention_mask=real).itm_score
     found = inference.match_pairs(own, images, texts, every, every)
     torch.testing.assert_close(found, wanted[:, 1] - wanted[:, 0], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(found.sigmoid(), wanted.softmax(1)[:, 1], atol=1e-5, rtol=0)  # the filter's probability
     assert (found - (without[:, 1] - without[:, 0])).abs().max() > 0.1
 
 

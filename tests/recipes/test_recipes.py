@@ -150,6 +150,21 @@ def test_the_fine_tunings_of_blip(home: Path, stopping: Callable[[bool], None]) 
             shutil.rmtree(home / "runs" / run)
 
 
+@pytest.mark.parametrize(("micro_batch", "world"), [("50", "1"), ("75", "16")])
+def test_a_split_that_cuts_groups_is_refused(
+    micro_batch: str, world: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything trains, in the processes that share it too."""
+    monkeypatch.setenv("WORLD_SIZE", world)
+    given = ["recipe", "check", "blip", f"micro_batch={micro_batch}"]
+    if world == "16":
+        given.append("streams.pairs.batch_size=1600")
+    assert call(*given) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the view 'peers' wants groups of 75" in said and "set micro_batch to a multiple of 75" in said
+    assert call("recipe", "check", "blip", "micro_batch=150", "streams.pairs.batch_size=2400") == 0
+
+
 def test_the_queue_is_part_of_a_checkpoint(home: Path) -> None:
     assert call("train", "blip-tiny", DEBUG, "name=queued", "streams.pairs.objectives.itc_momentum.queue=6") == 0
     held = [saved(home / f"runs/queued/train/checkpoints/step-{step:08d}") for step in (1, 2)]

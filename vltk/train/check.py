@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.stream import Stream as DataStream
+from vltk.data.stream import check_groups, slices_of
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
@@ -163,6 +164,9 @@ class _Check:
             stream = self.rehearsal.stream(name, stage, views)
             if data:
                 DataStream(data, views, batch_size=options.batch_size, world=_devices(), image=stage.image, name=name)
+            if options.batch_size % _devices() == 0:
+                slices = slices_of(options.batch_size, stage.micro_batch, 0, _devices())
+                check_groups(name, stream.makers, options.batch_size, slices)
             batch = stream.micro_batches(0)[0].tensors
         except RecipeError as error:
             yield from ((here, problem.removeprefix(f"streams.{name}: ")) for problem in error.problems)
