@@ -23,6 +23,7 @@ import vltk
 from vltk.checkpoint import Saved
 from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
+from vltk.models.encoders.med import MARKS
 from vltk.needs import DATA_OPTIONS
 from vltk.recipe import Recipe, available, glance
 
@@ -30,7 +31,7 @@ ROOT = Path(vltk.__file__).parent.parent
 SIZES = {"train": 24, "dev": 12, "test": 12, "heldout": 12, "images": 24, "text": 24}
 RECIPES = sorted(set(available()) - {"debug"})
 RICHNESS = ("images", "text", "train")  # parts of `shapes`: the last one has all that the others have
-PAIRED = {"itc", "itm", "mmm"}
+PAIRED = {"itc", "itm", "mmm", "itc_momentum", "itm_hard", "lm", "mlm_momentum"}
 DISTINCT = {"dino"}  # refuse data with fewer samples than a batch
 DEBUG = "include=debug.yaml"
 TOY = """\
@@ -65,7 +66,8 @@ def make_data(root: Path) -> None:
     for recipe in recipes:
         for name, stage in recipe.stages.items():
             if stage.tokenizer and not (root / stage.tokenizer.vocab).exists():
-                size = recipe.trees[name].plain()["model"]["text"]["vocab"]
+                text = recipe.trees[name].plain()["model"]["text"]
+                size = text["vocab"] - (len(MARKS) if text["part"] == "med" else 0)
                 write_vocabulary(root / stage.tokenizer.vocab, words, size)
 
 

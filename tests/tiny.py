@@ -61,6 +61,27 @@ def clip(seed: int = 0, activation: str = "quick_gelu") -> Any:
     return randomised(choose("models/families", "clip", image=image, text=text, embedding=24).build(), seed)
 
 
+def blip(seed: int = 0, **options: Any) -> Any:
+    """A BLIP of the same sizes, whose last two tokens are [DEC] and [ENC]; options replace parts of it."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "med", **TOWER, "vocab": VOCAB + 2, "max_length": 24},
+        "embedding": 24,
+    }
+    return randomised(choose("models/families", "blip", **(given | options)).build(), seed)
+
+
+def albef(seed: int = 0, **options: Any) -> Any:
+    """An ALBEF of the same sizes; options replace parts of it."""
+    given = {
+        "image": {"part": "vit", **TOWER, "image_size": IMAGE},
+        "text": {"part": "bert", **TOWER, "vocab": VOCAB, "max_length": 24, "norm": "post"},
+        "fusion": {"part": "cross", **TOWER},
+        "embedding": 24,
+    }
+    return randomised(choose("models/families", "albef", **(given | options)).build(), seed)
+
+
 def finetuned(seed: int = 0, **options: Any) -> Any:
     """The encoders of `flava` under a head of three outputs; options replace parts of it."""
     given = {
@@ -110,6 +131,8 @@ def randomised(module: nn.Module, seed: int, std: float = 0.05) -> nn.Module:
                 parameter.add_(1)
             if name.endswith("logit_scale"):
                 parameter.add_(2)
+            if name.endswith("temperature"):
+                parameter.abs_().add_(0.1)
     return module.eval()
 
 
@@ -137,6 +160,11 @@ def batch(
         "text_masked_at": hidden,
         "text_length": length,
     }
+    made |= {
+        "image_id": torch.arange(size) + 1000 * seed,
+        "image_lot": torch.rand(size, generator=generator, dtype=torch.float64),
+        "text_lot": torch.rand(size, generator=generator, dtype=torch.float64),
+    }
     if matched is not None:
         flags = torch.tensor(list(matched)[:size], dtype=torch.bool)
         made |= {"matched": flags, "positive": flags if flags.any() else torch.ones_like(flags)}
@@ -162,6 +190,26 @@ def dino(model: Any, steps: int = 20, average: float | None = None, **options: A
     torch.manual_seed(7)
     part = choose("objectives", "dino", **(DINO | options)).build(model=model, steps=steps)
     return Pretraining(model, {"all": {"dino": part}}, average=average)
+
+
+FOLLOWS: dict[str, Any] = {"momentum": 0.9, "alpha_steps": 4}
+GROUPED: dict[str, dict[str, Any]] = {  # options of the objectives of BLIP and ALBEF, for batches of 6
+    "itc_momentum": {"queue": 16, "among": 3, **FOLLOWS},
+    "itm_hard": {"among": 3},
+    "lm": {},
+    "mlm_momentum": FOLLOWS,
+}
+BLIP, ALBEF = ("itc_momentum", "itm_hard", "lm"), ("itc_momentum", "itm_hard", "mlm_momentum")
+
+
+def grouped(model: Any, *names: str, steps: int = 20, **options: dict[str, Any]) -> Pretraining:
+    """Objectives of BLIP or ALBEF in one stream, `all`; queues begin at the same noise each time. Options by name."""
+    torch.manual_seed(7)
+    parts = {
+        name: choose("objectives", name, **(GROUPED[name] | options.get(name, {}))).build(model=model, steps=steps)
+        for name in names
+    }
+    return Pretraining(model, {"all": parts})
 
 
 def pretraining(model: Any, *names: str, codes: Any = None) -> Pretraining:

@@ -78,10 +78,18 @@ class Optimizer(Strict):
     weight_decay: NonNegativeFloat = 0.1  # FLAVA section 4.3
     final_weight_decay: NonNegativeFloat | None = None  # where it ends, as half a cosine; null: it stays
     warmup: NonNegativeInt = 0  # steps
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "exponential"] = "cosine"
     final_lr: NonNegativeFloat = 0.0
     lr_steps: PositiveInt | None = None  # in which the rate falls to final_lr, where that is not the whole stage
     clip: PositiveFloat | None = 1.0  # largest gradient norm
+
+    @model_validator(mode="after")
+    def _exponential_ends_above_zero(self) -> Optimizer:
+        if self.schedule == "exponential" and not self.final_lr:
+            raise PydanticCustomError(
+                "complete", "schedule: exponential falls by a factor to final_lr, which is 0 here"
+            )
+        return self
 
 
 class Evaluate(Strict):

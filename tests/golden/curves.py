@@ -27,6 +27,7 @@ from vltk.train.pretraining import Pretraining
 STEPS = 20
 OPTIONS = Optimizer(lr=2e-3, warmup=4, weight_decay=0.1)
 OBJECTIVES = ("mim", "mlm", "itc", "itm", "mmm", "dvae", "code_usage", "dino", "vqkd", "classify", "regress", "vqa")
+OBJECTIVES += ("itc_momentum", "itm_hard", "lm", "mlm_momentum")
 TASKS = {"classify": "class", "regress": "score", "vqa": "answers"}  # what a sample of theirs is labelled with
 TOKENIZER = {"dvae": {"temperature_steps": 10, "kl_steps": 10}, "code_usage": {}}
 FOLDER = Path(__file__).parent
@@ -60,6 +61,9 @@ def _batch(objective: str, step: int) -> dict[str, torch.Tensor]:
 def _pretraining(objective: str) -> Pretraining:
     if objective == "dino":
         return tiny.dino(tiny.flava(text=None, fusion=None), STEPS)
+    if objective in tiny.GROUPED:
+        model = tiny.albef() if objective in tiny.ALBEF[2:] else tiny.blip()
+        return tiny.grouped(model, objective, steps=STEPS)
     if objective == "vqkd":
         return tiny.distilling()
     if objective in TASKS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,10 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]
 
 def test_the_shipped_recipes() -> None:
     assert RECIPES == [
+        "albef",
+        "albef-tiny",
+        "blip",
+        "blip-tiny",
         "clip",
         "clip-tiny",
         "dino-tiny",
@@ -117,6 +123,58 @@ def test_a_vocabulary_may_be_smaller_than_the_model_allows(home: Path) -> None:
     options = ["stages.codes=null", "stages.image=null", "stages.joint=null", "stages.text.model.text.vocab=30522"]
     assert call("train", "flava-tiny", DEBUG, "name=small", *options) == 0
     assert facts("small/text")["status"] == "finished"
+
+
+def test_the_fine_tunings_of_blip(home: Path, stopping: Callable[[bool], None]) -> None:
+    """Both from runs/blip, at another size of images; each holds its half of the text model alone; both resume."""
+    assert call("train", "blip", DEBUG, "name=blip") == 0
+    before = load_file(home / "runs/blip/train/model.safetensors")
+    for name, other in (("captioner", "encoder"), ("filter", "decoder")):
+        options = [DEBUG, "image.size=48", "model.image.image_size=48"]
+        assert call("train", f"blip/{name}", *options, "name=whole") == 0
+        tuned = load_file(home / "runs/whole/train/model.safetensors")
+        assert {key.split(".")[1] for key in tuned if key.startswith("text.")} == {"shared", "encoder", "decoder"} - {
+            other
+        }
+        assert {key for key in tuned if key not in before} == set()
+        begun = rows("whole/train")[0]
+        assert set(begun["losses"]) == ({"lm"} if name == "captioner" else {"itc", "itm"})
+        found = json.loads((home / "runs/whole/train/init.json").read_text())
+        assert found["random"] == [] and found["parts"]["image"]["resized"]
+        stopping(True)
+        while call("train", f"blip/{name}", *options, "name=broken") == 130:
+            assert len(losses("broken/train")) < 3
+        stopping(False)
+        assert losses("broken/train") == losses("whole/train") and weights("broken/train") == weights("whole/train")
+        for run in ("whole", "broken"):
+            shutil.rmtree(home / "runs" / run)
+
+
+@pytest.mark.parametrize(("micro_batch", "world"), [("50", "1"), ("75", "16")])
+def test_a_split_that_cuts_groups_is_refused(
+    micro_batch: str, world: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything trains, in the processes that share it too."""
+    monkeypatch.setenv("WORLD_SIZE", world)
+    given = ["recipe", "check", "blip", f"micro_batch={micro_batch}"]
+    if world == "16":
+        given.append("streams.pairs.batch_size=1600")
+    assert call(*given) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the view 'peers' wants groups of 75" in said and "set micro_batch to a multiple of 75" in said
+    assert call("recipe", "check", "blip", "micro_batch=150", "streams.pairs.batch_size=2400") == 0
+
+
+def test_the_queue_is_part_of_a_checkpoint(home: Path) -> None:
+    assert call("train", "blip-tiny", DEBUG, "name=queued", "streams.pairs.objectives.itc_momentum.queue=6") == 0
+    held = [saved(home / f"runs/queued/train/checkpoints/step-{step:08d}") for step in (1, 2)]
+    queue, ids, at = (f"objectives.pairs.itc_momentum.{name}" for name in ("image_queue", "queue_ids", "queue_at"))
+    assert [int(state["weights"][at]) for state in held] == [4, 2]
+    assert [int((state["weights"][ids] < 0).sum()) for state in held] == [2, 0]
+    assert held[0]["weights"][queue][2:4].equal(held[1]["weights"][queue][2:4])
+    assert not held[0]["weights"][queue][:2].equal(held[1]["weights"][queue][:2])
+    assert not any("queue" in name for name in held[0]["teacher"])
+    assert not any("queue" in name for name in load_file(home / "runs/queued/train/model.safetensors"))
 
 
 DINO = """\

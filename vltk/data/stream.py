@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,8 @@ class Stream:
         self._check_data()
         self.key = (seed, attempt, name)
         self.reading = Reading(datasets, weights, window, self.key, name)
-        self.slices = _slices(batch_size, micro_batch, rank, world)
+        self.slices = slices_of(batch_size, micro_batch, rank, world)
+        check_groups(name, self.makers, batch_size, self.slices)
         self.image, self.tokenizer, self.max_length = image, tokenizer, max_length
         self.max_bad_rate, self.on_bad = max_bad_rate, on_bad
         self.seen = self.bad = 0
@@ -174,7 +175,19 @@ def _makers(views: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return dict(sorted(made.items(), key=lambda item: not getattr(item[1], "changes_sample", False)))
 
 
-def _slices(batch_size: int, micro_batch: int | None, rank: int, world: int) -> list[range]:
+def check_groups(name: str, makers: Mapping[str, Any], batch_size: int, slices: Sequence[range]) -> None:
+    """Raises VltkError where a micro-batch would hold a part of a group of samples that a view wants in one piece."""
+    for view, maker in makers.items():
+        group = min(getattr(maker, "together", 1), batch_size)
+        if odd := next((len(one) for one in slices if len(one) % group), None):
+            raise VltkError(
+                f"stream {name}: micro-batches of {odd} samples, but the view {view!r} wants groups of {group} of the "
+                f"step's {batch_size} in one piece: set micro_batch to a multiple of {group}, take so many devices "
+                f"that each has a multiple of {group}, or make the groups smaller (among)"
+            )
+
+
+def slices_of(batch_size: int, micro_batch: int | None, rank: int, world: int) -> list[range]:
     """The samples of a step that each micro-batch of a rank holds, as ranges within the step."""
     local = batch_size // world
     count = -(-local // min(micro_batch or local, local))

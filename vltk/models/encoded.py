@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vltk.models.layers import Rows
-from vltk.models.passes import CROP_PASSES, FUSED_PASSES, IMAGE_PASSES, TEXT_PASSES, Plan
+from vltk.models.passes import CROP_PASSES, DECODED_PASSES, FUSED_PASSES, IMAGE_PASSES, TEXT_PASSES, Plan
 from vltk.models.tokens import Text, Tokens
 
 Codebook = Callable[[Tensor], Tensor]
@@ -25,10 +25,12 @@ class Encoded:
     def __init__(self, model: Any, batch: Mapping[str, Tensor], plan: Plan, codes: Codebook | None = None) -> None:
         self.model, self.batch, self._codebook = model, batch, codes
         self._tokens: dict[str, Tokens] = {}
+        self._grounds: dict[str, Any] = {}
         self._run_images(plan)
         self._run_crops(plan)
         self._run_texts(plan)
         self._run_fused(plan)
+        self._run_decoded(plan)
 
     def __getitem__(self, name: str) -> Tokens:
         return self._tokens[name]
@@ -50,6 +52,23 @@ class Encoded:
     def code_logits(self) -> Tensor:
         """(B, K, h, w) fp32: what a tokenizer in training says of the images, run once for all its objectives."""
         return self.model.logits(self.batch["image"]).float()
+
+    @property
+    def texts(self) -> Text:
+        """The texts of the batch as they are."""
+        return Text(self.batch["text"], self.batch["text_length"])
+
+    def pair(self, image_rows: Tensor, text_rows: Tensor) -> Tokens:
+        """The fused CLS of images and texts of the batch by number, (P,) and (P,): hard negatives are known only once
+        the batch is encoded. The encoders below must be planned with all rows (`model.fused_from`)."""
+        text = self["text"] if "text" in self.model.fused_from else None
+        return self.model.pair(self._ground("image"), text, self.texts, image_rows, text_rows)
+
+    def _ground(self, name: str) -> Any:
+        """What texts look at of the images of a pass, made once for all that read it."""
+        if name not in self._grounds:
+            self._grounds[name] = self.model.ground(self[name])
+        return self._grounds[name]
 
     def _run_images(self, plan: Plan) -> None:
         names = plan.among(IMAGE_PASSES)
@@ -81,7 +100,12 @@ class Encoded:
             image_at = self.batch["image_masked_at"] if "image_masked" in plan.rows[name] else None
             text_at = self.batch["text_masked_at"] if "text_masked" in plan.rows[name] else None
             whole = "all" in plan.rows[name]
-            self._tokens[name] = self.model.fuse(self[image], self[text], texts, None if whole else (image_at, text_at))
+            masked = None if whole else (image_at, text_at)
+            self._tokens[name] = self.model.fuse(self._ground(image), self[text], texts, masked)
+
+    def _run_decoded(self, plan: Plan) -> None:
+        for name in plan.among(DECODED_PASSES):
+            self._tokens[name] = self.model.decode(self._ground(DECODED_PASSES[name]), self.texts)
 
     def _image_rows(self, rows: frozenset[str]) -> Rows | None:
         if "all" in rows:

@@ -54,17 +54,22 @@ def match_pairs(model: Any, images: Tensor, texts: Text, image_rows: Tensor, tex
 
     Each image and text is encoded once; only the pairs run through the fused encoder.
     """
-    image, text = _image_tokens(model, images, None), model.encode_texts([texts], [None])[0]
-    pair = Text(texts.ids[text_rows], texts.lengths[text_rows])
-    fused = model.fuse(_chosen(image, image_rows), _chosen(text, text_rows), pair, (None, None))
-    logits = model.match(fused)
+    text = model.encode_texts([texts], [None])[0] if "text" in model.fused_from else None
+    ground = model.ground(_image_tokens(model, images, None))
+    logits = model.match(model.pair(ground, text, texts, image_rows, text_rows))
     return logits[:, 1] - logits[:, 0]
 
 
-def _chosen(tokens: Tokens, rows: Tensor) -> Tokens:
-    """The tokens of these samples, as often as they are named."""
-    at = None if tokens.pooled_at is None else tokens.pooled_at[rows]
-    return Tokens(tokens.before_norm[rows], tokens.norm, None, at)
+@torch.no_grad()
+def begin_captions(model: Any, images: Tensor) -> Any:
+    """images (I, 3, S, S) uint8, each encoded once -> I captions without a token (models/captions.py)."""
+    return model.begin_captions(images)
+
+
+@torch.no_grad()
+def next_logits(model: Any, ids: Tensor, captions: Any) -> Tensor:
+    """New tokens ids (R, n) of all captions, which keep them -> (R, V) fp32 logits of the token behind the last."""
+    return model.next_logits(ids, captions)
 
 
 @torch.no_grad()
@@ -87,7 +92,7 @@ def predict_codes_from_pair(model: Any, images: Tensor, masked_at: Tensor, ids: 
     text = Text(ids, lengths)
     image = model.encode_images(images, [masked_at], [None])[0]
     words = model.encode_texts([text], [None])[0]
-    fused = model.fuse(image, words, text)
+    fused = model.fuse(model.ground(image), words, text)
     return model.heads["mmm_image"](fused.at(model.fused_at(masked_at, None, text)))
 
 
@@ -96,8 +101,8 @@ def predict_words_from_pair(model: Any, images: Tensor, ids: Tensor, lengths: Te
     """Masked ids (B, T) beside their clean images (B, 3, S, S) -> (K, V) logits at the masked words."""
     text = Text(ids, lengths)
     tokens = model.encode_texts([text], [None])[0]
-    fused = model.fuse(_image_tokens(model, images, None), tokens, text)
-    return model.heads["mmm_text"](fused.at(model.fused_at(None, masked_at, text)))
+    fused = model.fuse(model.ground(_image_tokens(model, images, None)), tokens, text)
+    return model.predict(fused.at(model.fused_at(None, masked_at, text)))
 
 
 @torch.no_grad()

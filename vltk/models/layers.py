@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vltk.errors import RecipeError
 
+KeyValue = tuple[Tensor, Tensor]  # of one layer, each (B, H, N, D/H)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -65,6 +67,33 @@ class Attention(nn.Module):
             mask = _mask_at(mask, rows)
         query, key, value = (_split(part, self.heads) for part in (query, key, value))
         return self.out(_merge(attend(query, key, value, mask)))
+
+    def step(self, x: Tensor, past: KeyValue | None, mask: Tensor | None) -> tuple[Tensor, KeyValue]:
+        """x (R, n, D), the tokens behind those of `past` -> (R, n, D), and the keys and values of all of them."""
+        query, key, value = (_split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        return self.out(_merge(attend(query, key, value, mask))), (key, value)
+
+
+class CrossAttention(nn.Module):
+    """Text tokens of `width` ask image tokens of `image_width`, whose keys and values are made once an image."""
+
+    def __init__(self, width: int, heads: int, image_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(image_width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def remember(self, image: Tensor) -> KeyValue:
+        """(I, N, Di) -> 2 x (I, H, N, D/H)."""
+        key, value = self.key_value(image).chunk(2, dim=-1)
+        return _split(key, self.heads), _split(value, self.heads)
+
+    def forward(self, x: Tensor, image: KeyValue) -> Tensor:
+        """x (I, R, D) over the keys and values of as many images -> (I, R, D)."""
+        return self.out(_merge(attend(_split(self.query(x), self.heads), *image, None)))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -201,9 +230,9 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.zeros(padded.shape, device=lengths.device).masked_fill_(padded, float("-inf"))[:, None, None]
 
 
-def causal_mask(size: int, device: torch.device) -> Tensor:
-    """(1, 1, N, N) additive: a token sees itself and those before it."""
-    return torch.full((size, size), float("-inf"), device=device).triu(1)[None, None]
+def causal_mask(size: int, device: torch.device, past: int = 0) -> Tensor:
+    """(1, 1, N, past + N) additive: a token sees itself and those before it, `past` of which were there already."""
+    return torch.full((size, past + size), float("-inf"), device=device).triu(1 + past)[None, None]
 
 
 def init_weights(module: nn.Module, std: float = 0.02) -> None:

@@ -24,6 +24,10 @@ class Text:
             return passes[0]
         return cls(torch.cat([text.ids for text in passes]), torch.cat([text.lengths for text in passes]))
 
+    def take(self, rows: Tensor) -> Text:
+        """The texts of these numbers (P,), as often as they are named."""
+        return Text(self.ids[rows], self.lengths[rows])
+
     @property
     def real(self) -> Tensor:
         """(B, T) True at real tokens."""
@@ -55,6 +59,11 @@ class Tokens:
         if self.rows is not None:
             mask = mask.gather(1, self.rows.index) & self.rows.valid
         return self.norm(self.hidden[mask])
+
+    def take(self, rows: Tensor) -> Tokens:
+        """Those of the samples of these numbers (P,), as often as they are named."""
+        at = None if self.pooled_at is None else self.pooled_at[rows]
+        return Tokens(self._all()[rows], self.norm, None, at)
 
     @property
     def normed(self) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
 
+NEAR_CONTRAST, NEAR_PRIOR = 1e-3, 0.01  # of the loss at chance: a loss so near to it is at it
+
 Batch = Mapping[str, Tensor]
 Views = dict[str, dict[str, Any]]
 
@@ -115,6 +117,11 @@ class Extras(Objective, Protocol):
         there, so it is said only of one that has gone on for a while."""
 
 
+def both_views() -> Views:
+    """Image and text of a pair as they are."""
+    return {"image": {"maker": "image"}, "text": {"maker": "text"}}
+
+
 def image_views(grid: tuple[int, int], stride: int, mask_ratio: float, min_block: int | None) -> Views:
     """Masked patches and the image that the codebook sees; BEiT's 75 of 196 and blocks of 16, scaled to the grid."""
     patches = math.prod(grid)
@@ -154,6 +161,28 @@ def positive(batch: Batch, like: Tensor) -> Tensor:
     if "positive" in batch:
         return batch["positive"]
     return like.new_ones(len(like), dtype=torch.bool)
+
+
+def same_embeddings(loss: float, chance: float) -> str | None:
+    """What it means that a contrastive loss is at `chance`, the logarithm of how many are compared; None elsewhere."""
+    if chance == 0 or abs(loss - chance) > NEAR_CONTRAST * chance:
+        return None
+    return (
+        f"has learned nothing: its loss is {loss:.4f}, ln of the {math.exp(chance):.0f} pairs that are compared, as "
+        "all embeddings are the same; see that texts are read with the right vocabulary, and lower optimizer.lr"
+    )
+
+
+def at_prior(loss: float, matched: float) -> str | None:
+    """What it means that a matching loss is that of the share of matches alone; None elsewhere."""
+    prior = -sum(share * math.log(share) for share in (matched, 1 - matched) if share)
+    if prior == 0 or abs(loss - prior) > NEAR_PRIOR * prior:
+        return None
+    return (
+        f"has learned nothing: its loss is {loss:.4f}, that of a head that knows no more than the share of matches, "
+        f"{matched:.0%} ({prior:.4f}); see that the fused encoder gets a gradient, and that texts are read with the "
+        "right vocabulary"
+    )
 
 
 def prediction(logits: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:

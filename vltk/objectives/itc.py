@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from vltk import dist
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
-from vltk.objectives._contract import Batch, Losses, Views, positive
+from vltk.objectives._contract import Batch, Losses, Views, positive, same_embeddings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-NEAR = 1e-3  # of ln(batch): a loss so near to it is at it
 
 
 class ImageTextContrastive(nn.Module):
@@ -72,14 +71,7 @@ class ImageTextContrastive(nn.Module):
         return Losses({"itc": self.weight * loss}, metrics)
 
     def at_chance(self, losses: Mapping[str, float], metrics: Mapping[str, float]) -> str | None:
-        chance = metrics["itc_chance"]
-        if chance == 0 or abs(losses["itc"] / self.weight - chance) > NEAR * chance:
-            return None
-        return (
-            f"has learned nothing: its loss is {losses['itc'] / self.weight:.4f}, ln of the {math.exp(chance):.0f} "
-            "pairs that are compared, as all embeddings are the same; see that texts are read with the right "
-            "vocabulary, and lower optimizer.lr"
-        )
+        return same_embeddings(losses["itc"] / self.weight, metrics["itc_chance"]) if self.weight else None
 
     def _columns(self, own: Tensor) -> tuple[Tensor, int]:
         """This rank's pairs (B, 2, E) -> all that they are compared with (G, 2, E), and where their own begin there."""

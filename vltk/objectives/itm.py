@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -11,9 +10,7 @@ from torch import Tensor, nn
 
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
-from vltk.objectives._contract import Batch, Losses
-
-NEAR = 0.01  # of the prior: a loss so near to it is at it
+from vltk.objectives._contract import Batch, Losses, at_prior
 
 
 class ImageTextMatching(nn.Module):
@@ -48,12 +45,4 @@ class ImageTextMatching(nn.Module):
 
     def at_chance(self, losses: Mapping[str, float], metrics: Mapping[str, float]) -> str | None:
         """BLIP and LAVIS users report runs that stay at 0.63: the prior of one match in three (BLIP#200)."""
-        matched = metrics["itm_matched"]
-        prior = -sum(share * math.log(share) for share in (matched, 1 - matched) if share)
-        if self.weight * prior == 0 or abs(losses["itm"] / self.weight - prior) > NEAR * prior:
-            return None
-        return (
-            f"has learned nothing: its loss is {losses['itm'] / self.weight:.4f}, that of a head that knows no more "
-            f"than the share of matches, {matched:.0%} ({prior:.4f}); see that the fused encoder gets a gradient, "
-            "and that texts are read with the right vocabulary"
-        )
+        return at_prior(losses["itm"] / self.weight, metrics["itm_matched"]) if self.weight else None

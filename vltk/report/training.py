@@ -14,6 +14,7 @@ TITLES = {
     "itc": "image-text contrast",
     "itm": "image-text matching",
     "mlm": "masked words",
+    "lm": "captions, image in view",
     "mim": "masked patches",
     "mmm_text": "words, image in view",
     "mmm_image": "patches, caption in view",

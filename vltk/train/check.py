@@ -17,11 +17,11 @@ from torch import nn
 
 from vltk.data.dataset import Dataset, open_dataset
 from vltk.data.stream import Stream as DataStream
+from vltk.data.stream import check_groups, slices_of
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.hf import HfFolder
-from vltk.models.layers import Transformer
 from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, part_of, split_step
@@ -33,7 +33,7 @@ from vltk.train.sources import own_stage, require_finished, source
 from vltk.train.start import fit, unlike
 
 SHOWN = 6  # tensors that do not fit
-WORDY = ("heads.mlm", "heads.mmm_text")  # that know the vocabulary, as text encoders do
+WORDY = ("heads.mlm", "heads.mmm_text", "heads.lm")  # that know the vocabulary, as text encoders do
 Keys = tuple[str, ...]
 Problem = tuple[Keys, str]  # the keys below the stage, what is wrong
 
@@ -77,7 +77,7 @@ class _Check:
         if (codebook := helpers.get("codes")) is not None and not hasattr(codebook, "codes"):
             value, helpers["codes"] = stage.frozen["codes"], None
             yield ("frozen", "codes"), f"{value} is no codebook but {_described(self.choices[value])}"
-        if stage.checkpoint_activations and not any(isinstance(part, Transformer) for part in model.modules()):
+        if stage.checkpoint_activations and not any(hasattr(part, "recomputes") for part in model.modules()):
             yield ("checkpoint_activations",), f"{_described(stage.model)} has no transformer blocks; remove it"
         sizes = [*_sizes(stage, model), *_codes(stage, helpers.get("codes"))]
         yield from sizes
@@ -168,6 +168,9 @@ class _Check:
             stream = self.rehearsal.stream(name, stage, views)
             if data:
                 DataStream(data, views, batch_size=options.batch_size, world=_devices(), image=stage.image, name=name)
+            if options.batch_size % _devices() == 0:
+                slices = slices_of(options.batch_size, stage.micro_batch, 0, _devices())
+                check_groups(name, stream.makers, options.batch_size, slices)
             batch = stream.micro_batches(0)[0].tensors
         except RecipeError as error:
             yield from ((here, problem.removeprefix(f"streams.{name}: ")) for problem in error.problems)
@@ -231,18 +234,21 @@ def _sizes(stage: Stage, model: Any) -> Iterator[Problem]:
     size = getattr(getattr(model, "image", None), "image_size", None)
     if size not in (None, stage.image.size):
         yield ("image", "size"), f"{stage.image.size} given, but model.image.image_size is {size}"
-    room = getattr(getattr(model, "text", None), "vocab", None)
+    text = getattr(model, "text", None)
+    room, marks = getattr(text, "vocab", None), list(getattr(text, "marks", ()))
     if room is None or stage.tokenizer is None:
         return
     try:
-        tokens = load_tokenizer(stage.tokenizer).size
+        words = load_tokenizer(stage.tokenizer).tokens
     except Missing:
         return
     except VltkError as error:
         yield ("tokenizer", "vocab"), str(error)
         return
-    if tokens > room:
-        fix = f"has {tokens} entries; set model.text.vocab={tokens}"
+    behind = [] if words[len(words) - len(marks) :] == marks else marks
+    if (tokens := len(words) + len(behind)) > room:
+        beside = f" beside {' and '.join(behind)}" if behind else ""
+        fix = f"has {len(words)} entries{beside}; set model.text.vocab={tokens}"
         yield ("model", "text", "vocab"), f"{room} given, but the vocabulary {stage.tokenizer.vocab} {fix}"
 
 

@@ -72,6 +72,8 @@ def learning_rate(options: Optimizer, step: int, steps: int) -> float:
     if step < options.warmup:
         return options.lr * (step + 1) / options.warmup
     done = min(1.0, (step - options.warmup) / max(1, (options.lr_steps or steps) - options.warmup))
+    if options.schedule == "exponential":
+        return options.lr * (options.final_lr / options.lr) ** done if options.lr else 0.0
     left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[options.schedule]
     return options.final_lr + (options.lr - options.final_lr) * left
 

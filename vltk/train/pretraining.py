@@ -48,7 +48,10 @@ class Pretraining(nn.Module):
         }
         lead = leading(self._taught, average)
         if lead is not None:
-            copied = nn.ModuleDict({stream: nn.ModuleDict(dict(parts)) for stream, parts in self._taught.items()})  # type: ignore[arg-type]
+            own = {
+                stream: {n: p for n, p in parts.items() if _has_parameters(p)} for stream, parts in self._taught.items()
+            }
+            copied = nn.ModuleDict({stream: nn.ModuleDict(parts) for stream, parts in own.items()})  # type: ignore[arg-type]
             self.replicas["teacher"] = Replica({"model": model, "objectives": copied}, lead.momentum)
         if average is not None:
             self.replicas["average"] = Replica({"model": model}, averaging(average))
@@ -96,7 +99,8 @@ class Pretraining(nn.Module):
             return {}
         teacher = self.replicas["teacher"].module
         encoded = Encoded(teacher.get_submodule("model"), batch, self._teacher_plans[stream])
-        parts = {name: teacher.get_submodule(f"objectives.{stream}.{name}") for name in self._taught[stream]}
+        copies = dict(teacher.get_submodule(f"objectives.{stream}").named_children())
+        parts = {name: copies.get(name, part) for name, part in self._taught[stream].items()}
         return {name: (cast(Taught, part).teach(encoded),) for name, part in parts.items()}
 
     def after_step(self, engine: Any, stream: str, step: int, kept: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
@@ -195,6 +199,11 @@ def merged_views(stream: str, objectives: Mapping[str, Objective]) -> Views:
                 )
             owner.setdefault(view, name)
     return views
+
+
+def _has_parameters(part: Any) -> bool:
+    """Whether a teacher needs a copy of the objective: one without any teaches by the model alone."""
+    return next(part.parameters(), None) is not None
 
 
 def _leaves(roots: list[Any]) -> set[int]:

@@ -21,7 +21,6 @@ from vltk.data.stream import Stream as DataStream
 from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.log import JsonLines, say, warn
 from vltk.models.encoded import Encoded
-from vltk.models.layers import Transformer
 from vltk.models.passes import Plan
 from vltk.recipe import Stage
 from vltk.run import RunFolder, Source, Trained, load
@@ -149,8 +148,8 @@ def _pretraining(model: nn.Module, stage: Stage, helpers: Mapping[str, Any]) -> 
 def recompute(module: nn.Module) -> None:
     """Backward computes what lies inside the transformer blocks of `module` again."""
     for part in module.modules():
-        if isinstance(part, Transformer):
-            part.recomputes = True
+        if hasattr(part, "recomputes"):
+            part.recomputes = True  # type: ignore[assignment]
 
 
 def _streams(

@@ -13,11 +13,13 @@ from vltk.data.dataset import Dataset
 from vltk.data.draft import Draft, rng_for
 from vltk.data.image import decode, jitter
 from vltk.data.pixels import PixelCache
+from vltk.data.stream import Stream
 from vltk.data.text import Tokenizer
 from vltk.data.views.block_mask import BlockMask
 from vltk.data.views.image import Image
 from vltk.data.views.image_for_codes import ImageForCodes
 from vltk.data.views.masked_text import MaskedText
+from vltk.data.views.peers import Peers
 from vltk.data.views.text import Text
 from vltk.data.views.unmatched import Unmatched
 from vltk.errors import VltkError
@@ -203,3 +205,48 @@ def test_unmatched_needs_another_text(root: Any, make: Make, tokenizer: Tokenize
     dataset = make(count=1)
     with pytest.raises(VltkError, match="all its texts are the same"):
         Unmatched(probability=1.0)(draft(dataset, tokenizer), rng_for(0))
+
+
+def test_peers_know_their_image_and_draw_their_lots(make: Make, tokenizer: Tokenizer) -> None:
+    dataset, maker = make("a", 3), Peers(of=4)
+    places = ((0, 0), (1, 1), (2, 0))
+    made = [maker(draft(dataset, tokenizer, position, index), rng_for(position)) for position, index in places]
+    ids, lots = [int(one["image_id"]) for one in made], [float(one["image_lot"]) for one in made]
+    assert ids[0] == ids[2] != ids[1] and min(ids) >= 0 and maker.together == 4
+    assert len({*lots, *(float(one["text_lot"]) for one in made)}) == 6 and all(0 <= lot < 1 for lot in lots)
+    assert int(maker(draft(make("b", 3), tokenizer), rng_for(0))["image_id"]) != ids[0]
+
+
+def test_a_prompt_stands_before_every_text(make: Make, tokenizer: Tokenizer) -> None:
+    dataset = make("a", 3)
+    plain, prompted = (maker(draft(dataset, tokenizer), rng_for(0)) for maker in (Text(), Text(prompt="the red")))
+    words = tokenizer.encode("the red")[0][1:-1]
+    assert prompted["text"].tolist() == [tokenizer.cls, *words, *plain["text"][1:]]
+    assert prompted["prompt_length"] == 1 + len(words) and prompted["text_length"] == len(prompted["text"])
+    cut = Text(prompt="the red")(draft(dataset, tokenizer, max_length=len(words) + 3), rng_for(0))
+    assert cut["text"].tolist() == [tokenizer.cls, *words, plain["text"][1], tokenizer.sep]
+    assert "prompt_length" not in plain
+
+
+def test_no_split_cuts_a_group(make: Make, tokenizer: Tokenizer) -> None:
+    dataset = make("a", 3)
+
+    def stream(batch_size: int, **split: int) -> Stream:
+        views = {"peers": {"maker": "peers", "of": 4}}
+        return Stream([dataset], views, batch_size=batch_size, image=OPTIONS, tokenizer=tokenizer, **split)
+
+    whole = stream(16).micro_batches(1)[0].tensors
+    for world, micro_batch in ((1, 4), (1, 8), (2, 8), (2, 4), (4, 16)):
+        parts = [
+            part.tensors
+            for rank in range(world)
+            for part in stream(16, rank=rank, world=world, micro_batch=micro_batch).micro_batches(1)
+        ]
+        assert all(len(part["image_lot"]) % 4 == 0 for part in parts)
+        assert np.array_equal(np.concatenate([part["image_lot"] for part in parts]), whole["image_lot"])
+    for world, micro_batch in ((1, 6), (8, 16), (2, 3)):
+        with pytest.raises(VltkError, match="wants groups of 4 of the step's 16 in one piece: set micro_batch to a"):
+            stream(16, world=world, micro_batch=micro_batch)
+    assert stream(3).slices == [range(3)]
+    with pytest.raises(VltkError, match="micro-batches of 1 samples, but .* wants groups of 3 of the step's 3"):
+        stream(3, micro_batch=2)

@@ -17,7 +17,6 @@ from vltk.eval.features import Subject
 from vltk.eval.metrics import retrieval as metrics
 from vltk.eval.protocols.retrieval import Retrieval
 from vltk.eval.rerank import Pairs, reranked
-from vltk.models import inference
 from vltk.models.tokens import Text
 
 
@@ -31,12 +30,13 @@ class Tokenizer:
         return ids, np.zeros(len(ids))
 
 
-@pytest.fixture
-def flava(write_pairs: Callable[..., None], tmp_path: Path) -> Subject:
-    """A FLAVA at random weights and twelve images with two texts of two lengths each."""
+@pytest.fixture(params=["flava", "blip", "albef"])
+def subject(write_pairs: Callable[..., None], tmp_path: Path, request: pytest.FixtureRequest) -> Subject:
+    """A model at random weights and twelve images with two texts of two lengths each."""
     write_pairs("pairs/dev", [[f"{5 + index}", f"{20 + index} {6 + index}"] for index in range(12)])
     given: Any = type("Trained", (), {})()
-    given.model, given.tokenizer, given.name, given.step = tiny.flava(seed=3), Tokenizer(), "a/joint", 1
+    given.model, given.tokenizer = getattr(tiny, request.param)(seed=3), Tokenizer()
+    given.name, given.step = "a/joint", 1
     given.image = type("Image", (), {"size": tiny.IMAGE})
     return Subject(given)
 
@@ -53,15 +53,21 @@ def logits(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
         one = Text(ids, lengths)
         words = model.encode_texts([one], [None])[0]
         for row in range(len(images)):
-            image = model.encode_images(images[row : row + 1], [None], [None])[0]
-            pair = model.match(model.fuse(image, words, one))[0]
+            ground = model.ground(model.encode_images(images[row : row + 1], [None], [None])[0])
+            first = torch.zeros(1, dtype=torch.long)
+            fused = (
+                model.fuse(ground, words, one)
+                if hasattr(model, "fuse")
+                else model.pair(ground, None, one, first, first)
+            )
+            pair = model.match(fused)[0].detach()
             found[row, column] = pair[1] - pair[0]
     return found, owner
 
 
-def test_ranks_are_those_of_a_loop_over_all_pairs(flava: Subject) -> None:
-    by_match, owner = logits(flava)
-    samples = flava.samples("pairs/dev")
+def test_ranks_are_those_of_a_loop_over_all_pairs(subject: Subject) -> None:
+    by_match, owner = logits(subject)
+    samples = subject.samples("pairs/dev")
     images, (texts, _) = samples.image_embeddings(4), samples.text_embeddings(None, 4)
     pairs = Pairs(samples, None, 5, "squash")
     np.testing.assert_allclose(
@@ -86,24 +92,24 @@ def test_ranks_are_those_of_a_loop_over_all_pairs(flava: Subject) -> None:
                 assert to_image[query] == metrics.text_to_image_ranks(images, texts, owner)[query]
 
 
-def test_metrics_of_their_own(flava: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_of_their_own(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that knows the pairs mends every query whose right answer is among the k first."""
     owner = np.repeat(np.arange(12), 2)
     monkeypatch.setattr(Pairs, "match", lambda self, images, texts: (owner[texts] == images).astype(np.float32))
     task = Retrieval(data="pairs/dev", captions=None, rerank=24)
-    found = {score.metric: score.value for score in task(flava)}
+    found = {score.metric: score.value for score in task(subject)}
     assert list(found) == task.metrics and len(found) == 18
     assert found["re-ranked image_to_text R@1"] == found["re-ranked text_to_image R@1"] == 100
     assert found["text_to_image R@1"] < 60
     monkeypatch.setattr(Pairs, "match", lambda self, images, texts: np.zeros(len(images), np.float32))
-    found = {score.metric: score.value for score in task(flava)}
+    found = {score.metric: score.value for score in task(subject)}
     assert found["re-ranked image_to_text R@1"] == found["re-ranked text_to_image R@1"] == 0  # all are ties
 
 
-def test_a_model_without_a_matching_head_is_refused(flava: Subject) -> None:
-    flava.trained.model = tiny.clip()
+def test_a_model_without_a_matching_head_is_refused(subject: Subject) -> None:
+    subject.trained.model = tiny.clip()
     with pytest.raises(VltkError, match="a/joint is without match"):
-        Retrieval(data="pairs/dev", rerank=4)(flava)
+        Retrieval(data="pairs/dev", rerank=4)(subject)
 
 
 def test_pooled_places_follow_their_texts() -> None:
@@ -111,4 +117,4 @@ def test_pooled_places_follow_their_texts() -> None:
     ids = torch.tensor([[2, 9, 3, 0], [2, 8, 7, 3]])
     tokens = model.encode_texts([Text(ids, torch.tensor([3, 4]))], [None])[0]
     rows = torch.tensor([1, 0, 1])
-    torch.testing.assert_close(inference._chosen(tokens, rows).cls, tokens.cls[rows])
+    torch.testing.assert_close(tokens.take(rows).cls, tokens.cls[rows])

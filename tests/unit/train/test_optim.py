@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from tests.towers import Toy, made
@@ -88,6 +89,14 @@ def test_other_schedules() -> None:
         lr=1.0, final_lr=0.1, lr_steps=4, schedule="linear"
     )  # DALL-E's falls over fewer steps than it trains
     assert [learning_rate(short, step, 9) for step in (0, 2, 4, 8)] == [1.0, 0.55, 0.1, 0.1]
+
+
+def test_a_schedule_that_falls_by_a_factor() -> None:
+    """BLIP's 0.9 an epoch, step by step."""
+    options = Optimizer(lr=1.0, warmup=2, schedule="exponential", final_lr=0.9**4)
+    assert [learning_rate(options, step, 6) for step in (0, 2, 3, 5)] == pytest.approx([0.5, 1.0, 0.9, 0.729])
+    with pytest.raises(ValidationError, match="falls by a factor to final_lr, which is 0 here"):
+        Optimizer(schedule="exponential")
 
 
 def test_weight_decay_ends_elsewhere() -> None:

@@ -10,17 +10,25 @@ from vltk.data.draft import Draft
 class Text:
     """`text`: `(T,)` int64 ids `[CLS] ... [SEP]`; `text_length`: `()` int64, T before padding.
 
-    Each word is left out with probability `drop`; one is always kept.
+    Each word is left out with probability `drop`; one is always kept. Where there is a `prompt`, every text begins with
+    it; `prompt_length`: `()` int64, how many of the ids are [CLS] and the prompt's.
     """
 
     needs = ("text",)
 
-    def __init__(self, *, drop: float = 0.0) -> None:
-        self.drop = drop
+    def __init__(self, *, drop: float = 0.0, prompt: str = "") -> None:
+        self.drop, self.prompt = drop, prompt
 
     def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
         ids = draft.ids[self.keep(draft.words, rng)] if self.drop else draft.ids
-        return {"text": ids, "text_length": np.array(len(ids))}
+        if not self.prompt:
+            return {"text": ids, "text_length": np.array(len(ids))}
+        longest = draft.max_length or draft.tokenizer.max_length
+        prompt = draft.tokenizer.encode(self.prompt, longest)[0][:-1]
+        ids = np.concatenate([prompt, ids[1:]])
+        if len(ids) > longest:
+            ids = np.concatenate([ids[: longest - 1], ids[-1:]])
+        return {"text": ids, "text_length": np.array(len(ids)), "prompt_length": np.array(len(prompt))}
 
     def keep(self, words: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Which tokens stay, `(T,)` bool; `words` is -1 at special tokens, which all stay."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vltk.run import Trained
 
 PARTS = {"image": "models/encoders", "text": "models/encoders", "fusion": "models/fusion"}
+MIXED = "med"  # encodes and writes, beside an image
 DEV = "dev"  # what chooses the weights, in results.jsonl of a fine-tuning
 WHOLE_IMAGE = {"crop": (1.0, 1.0), "ratio": (1e-3, 1e3)}  # no cut of another shape fits, so it is squashed whole
 
@@ -28,6 +29,8 @@ def require_encoders(trained: Trained, encoders: tuple[str, ...]) -> None:
         raise VltkError(
             f"the run {trained.name} has no {' and no '.join(absent)} encoder, which this task trains; it has: {have}"
         )
+    if "text" in encoders and model.text.part == MIXED:  # type: ignore[attr-defined]
+        raise VltkError(f"the text encoder of {trained.name} is BLIP's, which no task can fine-tune in this version")
     if trained.tokenizer is None:
         raise VltkError(f"the run {trained.name} has no tokenizer: it cannot read the texts of this task")
 

@@ -31,7 +31,7 @@ class Clip(nn.Module):
         temperature: float = 0.07,
     ) -> None:
         super().__init__()
-        self.image, self.text = image.build(), text.build()
+        self.image, self.text, self.embedding = image.build(), text.build(), embedding
         self.image_projection = nn.Linear(self.image.width, embedding, bias=False)
         self.text_projection = nn.Linear(self.text.width, embedding, bias=False)
         init_weights(self.image_projection, std=self.image.width**-0.5)  # openai/CLIP model.py

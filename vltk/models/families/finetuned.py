@@ -69,6 +69,10 @@ class Finetuned(nn.Module):
         """Passes of one shape -> tokens (B, T, D) a pass."""
         return self.text.encode(passes, reads)
 
+    def ground(self, image: Tokens) -> Tokens:
+        """What pairs read of the images: their states."""
+        return image
+
     def fuse(
         self, image: Tokens, text: Tokens, texts: Text, masked: tuple[Tensor | None, Tensor | None] | None = None
     ) -> Tokens:

@@ -29,6 +29,8 @@ class Flava(nn.Module):
     init_std: of the heads and projections.
     """
 
+    fused_from = ("image", "text")
+
     def __init__(
         self,
         *,
@@ -57,6 +59,7 @@ class Flava(nn.Module):
             self.heads["mmm_image"] = PredictionHead(self.fusion.width, codes, head_eps, init_std)
             self.heads["mmm_text"] = PredictionHead(self.fusion.width, self.text.vocab, head_eps, init_std)
             self.heads["itm"] = MatchHead(self.fusion.width, init_std)
+        self.embedding = embedding if self.image and self.text else None
         self.image_projection: Any = None
         self.text_projection: Any = None
         if self.image and self.text:
@@ -85,11 +88,23 @@ class Flava(nn.Module):
             rows = Rows.first(texts.ids) if masked == (None, None) else Rows.where(at)
         return self.fusion(image, text, texts.lengths, rows)
 
+    def ground(self, image: Tokens) -> Tokens:
+        """What pairs read of the images, made once for all of them: here their states."""
+        return image
+
+    def pair(self, ground: Tokens, text: Tokens, texts: Text, image_rows: Tensor, text_rows: Tensor) -> Tokens:
+        """Images and texts by number (P,), (P,) -> CLS_M of each pair, (P, 1, D)."""
+        return self.fuse(ground.take(image_rows), text.take(text_rows), texts.take(text_rows), (None, None))
+
     def fused_at(self, image_at: Tensor | None, text_at: Tensor | None, texts: Text) -> Tensor:
         """Masks over patches or text tokens -> the mask (B, 2 + N + T) of the same rows in the joint sequence."""
         at = fused_rows(image_at, text_at, texts, self.image.grid[0] * self.image.grid[1])
         at[:, 0] = False
         return at
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Fused (..., D) -> (..., V) logits of the word that is hidden there."""
+        return self.heads["mmm_text"](hidden)
 
     def embed_image(self, image: Tokens) -> Tensor:
         """(B, E), normalised, for contrast and retrieval."""

@@ -38,7 +38,7 @@ class _Pool:
 
 
 def sources(recipe: dict[str, Any]) -> list[Source]:
-    return pairs(recipe, "itc")
+    return pairs(recipe, "itc", "itc_momentum")
 
 
 def title(source: Source) -> str:
