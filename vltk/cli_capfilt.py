@@ -49,49 +49,41 @@ def run(
 @capfilt_app.command("caption")
 def caption(given: Given = None, force: Force = False, redo: Redo = False, jobs: Jobs = 1) -> None:
     """Write texts for the images of each shard."""
-    from vltk.capfilt import caption as step
+    from vltk.capfilt import steps
 
-    _shared(_job(given, force), jobs, step.caption, redo)
+    steps.captions(_job(given, force), redo, _shares(jobs))
 
 
 @capfilt_app.command("score")
 def score(given: Given = None, force: Force = False, redo: Redo = False, jobs: Jobs = 1) -> None:
     """Read every text beside its image: probability of a match, and similarity."""
-    from vltk.capfilt import score as step
+    from vltk.capfilt import steps
 
-    _shared(_job(given, force), jobs, step.score, redo)
+    steps.scores(_job(given, force), redo, _shares(jobs))
 
 
 @capfilt_app.command("select")
 def select(given: Given = None) -> None:
     """Decide which texts are kept, by their scores; no model is run."""
-    from vltk.capfilt import job as jobs
+    job = _required(given)
     from vltk.capfilt import select as step
 
-    job = _job(given, True)
-    jobs.require(job)
     step.select(job)
 
 
 @capfilt_app.command("pack")
 def pack(given: Given = None, replace: Replace = False) -> None:
     """Write the kept texts with their images as a data set."""
-    from vltk.capfilt import job as jobs
+    job = _required(given)
     from vltk.capfilt import pack as step
 
-    job = _job(given, True)
-    jobs.require(job)
     typer.echo(step.pack(job, replace))
 
 
 @capfilt_app.command("report")
 def report(given: Given = None) -> None:
     """Write report.html of the job, and print its path."""
-    from vltk.capfilt import job as jobs
-
-    job = _job(given, True)
-    jobs.require(job)
-    _report(job)
+    _report(_required(given))
 
 
 @capfilt_app.command("bootstrap")
@@ -144,15 +136,13 @@ def _job(given: list[str] | None, force: bool) -> Any:
     return job.load(name, overrides, force)
 
 
-def _shared(job: Any, jobs: int, step: Any, redo: bool) -> None:
-    """A step that several processes may share."""
-    from vltk.capfilt import steps
-    from vltk.eval.workers import helped
+def _required(given: list[str] | None) -> Any:
+    """The job, whose data and runs are there; what they were trained for was looked at when it began."""
+    from vltk.capfilt.job import require
 
-    steps.begin(job, output=False)
-    environments = _shares(jobs)
-    with helped(len(environments), job.folder / "logs", 0.0, environments):
-        step(job, redo)
+    job = _job(given, True)
+    require(job)
+    return job
 
 
 def _shares(jobs: int) -> list[dict[str, str]]:

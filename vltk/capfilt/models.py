@@ -151,9 +151,10 @@ def _unfit(model: Model) -> str | None:
 
 
 def seen_in_training(model: Model) -> list[str]:
-    """The data sets of the job that the run was trained on, by their content."""
+    """The data sets of the job that the run was trained on, but for those of people, which are not judged."""
     if not isinstance(model.source, RunFolder):
         return []
     trained_on = set(model.source.facts().get("identity", {}).get("data", {}).values())
     names = {name for stream in model.stage.streams.values() for name in stream.data}
-    return [name for name, one in model.job.datasets.items() if one.digest in trained_on or name in names]
+    judged = {name: one for name, one in model.job.datasets.items() if not model.job.options.data[name].human}
+    return [name for name, one in judged.items() if one.digest in trained_on or name in names]

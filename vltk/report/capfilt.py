@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -199,7 +199,7 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
         spec = getattr(job.options, role)
         if spec is None:
             continue
-        known = [name for name in seen_in_training(Model(role, spec, _forced(job))) if not job.options.data[name].human]
+        known = seen_in_training(Model(role, spec, replace(job, force=True)))
         if known:
             what = "scores of pairs that it knows say little" if role == "filter" else "it may repeat what it has read"
             yield f"The {role} {spec} was trained on {', '.join(known)}, which this job {_does(role)}: {what}."
@@ -212,10 +212,6 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
 
 def _does(role: str) -> str:
     return "scores" if role == "filter" else "captions"
-
-
-def _forced(job: Job) -> Job:
-    return Job(job.name, job.path, job.options, force=True)
 
 
 def _kept(seen: _Seen) -> str:

@@ -189,7 +189,8 @@ def test_a_shard_that_changed_since_it_was_scored(place: Path) -> None:
 
 def test_bytes_that_changed_behind_the_manifest(place: Path) -> None:
     job = load(recipe(place))
-    steps.caption_and_score(job, False)
+    steps.captions(job)
+    steps.scores(job)
     select.select(job)
     tar = place / "data" / "web" / "shards" / "00001.tar"
     data = bytearray(tar.read_bytes())
@@ -217,7 +218,8 @@ def test_a_step_says_which_comes_before_it(place: Path) -> None:
 
 def test_a_damaged_table_is_named(place: Path) -> None:
     job = load(recipe(place))
-    steps.caption_and_score(job, False)
+    steps.captions(job)
+    steps.scores(job)
     score.tables(job).path("web/00002").write_bytes(b"nothing")
     with pytest.raises(VltkError, match="scores/web/00002.parquet: damaged"):
         select.select(job)
