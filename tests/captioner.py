@@ -1,7 +1,7 @@
 """A toy captioner and filter: a causal text decoder that sees its image, and a matching head, at random weights.
 
 It answers the verbs of a family: what generation asks (`begin_captions`, `next_logits`, `caption_start`), and what
-filtering asks (`encode_images`, `encode_texts`, `fuse`, `match`, `embed_image`, `embed_text`).
+filtering asks (`encode_images`, `encode_texts`, `ground`, `pair`, `match`, `embed_image`, `embed_text`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class ToyState:
 
 class ToyCaptioner(nn.Module):
     """Two layers of causal attention over words to which a vector of the image was added."""
+
+    fused_from = ("image", "text")
 
     def __init__(
         self, vocab: int, width: int = 32, longest: int = 64, std: float = 0.3, prompt: tuple[int, ...] = ()
@@ -78,8 +80,11 @@ class ToyCaptioner(nn.Module):
         hidden = (self.words(text.ids) * text.real[..., None]).sum(1) / text.lengths[:, None]
         return [Tokens(hidden[:, None], nn.Identity())]
 
-    def fuse(self, image: Tokens, text: Tokens, texts: Text, masked: Any = None) -> Tokens:
-        return Tokens(torch.tanh(image.hidden * text.hidden), nn.Identity())
+    def ground(self, image: Tokens) -> Tensor:
+        return image.hidden
+
+    def pair(self, ground: Tensor, text: Tokens, texts: Text, image_rows: Tensor, text_rows: Tensor) -> Tokens:
+        return Tokens(torch.tanh(ground[image_rows] * text.hidden[text_rows]), nn.Identity())
 
     def match(self, fused: Tokens) -> Tensor:
         return self.matching(fused.cls)

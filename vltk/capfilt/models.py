@@ -69,13 +69,15 @@ class Model:
         return self._trained
 
     def _require_verbs(self, model: Any) -> None:
+        from vltk.models import inference
+
         by = self.job.rule.by
         if self.role == "captioner" and not hasattr(model, "begin_captions"):
             raise VltkError(f"the captioner {self.spec} does not write texts, it has no decoder: give another run")
-        if self.role == "filter" and by == "itm" and not matches(model):
+        if self.role == "filter" and by == "itm" and not inference.can_match(model):
             other = "or choose by similarity alone, as select={part: topk, by: itc}"
             raise VltkError(f"the filter {self.spec} has no matching head (ITM): give another run, {other}")
-        if self.role == "filter" and by == "itc" and not embeds(model):
+        if self.role == "filter" and by == "itc" and not inference.can_embed(model):
             raise VltkError(f"the filter {self.spec} has no contrastive embeddings (ITC): give another run")
 
     @contextmanager
@@ -88,17 +90,6 @@ class Model:
         bf16 = self.job.options.precision == "bf16"
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             yield model
-
-
-def matches(model: Any) -> bool:
-    """Whether it has a matching head; a family may be built without."""
-    heads = getattr(model, "heads", None)
-    return hasattr(model, "match") and (heads is None or "itm" in heads)
-
-
-def embeds(model: Any) -> bool:
-    """Whether it has contrastive embeddings of both."""
-    return hasattr(model, "embed_text") and getattr(model, "text_projection", True) is not None
 
 
 def weights_digest(source: Source) -> str:

@@ -28,6 +28,7 @@ from vltk.whole import whole
 
 WORK = ".capfilt"
 TEXTS = "texts"
+PATIENCE = 24 * 3600.0  # seconds that another process may pack the same
 TOLD = ("source", "itm", "itc", "logprob")  # of a kept text, in the JSON of its sample
 
 
@@ -37,18 +38,15 @@ def pack(job: Job, replace: bool = False) -> Path:
     Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, or where
     a shard changed since it was scored.
     """
-    folder = output_folder(job)
-    source = provenance(job)
-    if _is_packed(folder, source):
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # of a call that was killed at its end
-        say(f"pack: {folder} stands already, of equal data and decisions")
-        return folder
-    refuse_output(job, replace)
-    with locked(folder / WORK):
-        work = folder / WORK
+    folder, source = output_folder(job), provenance(job)
+    with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
+        if _is_packed(folder, source):
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
+            say(f"pack: {folder} stands already, of equal data and decisions")
+            return folder
+        refuse_output(job, replace)
+        work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
-        first = 0
-        entries = []
         for number, shard in enumerate(job.shards):
             entries.append(_packed(job, shard, number, first, work))
             first += len(shard.positions)

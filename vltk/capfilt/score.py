@@ -13,7 +13,7 @@ from typing import Any
 from vltk.capfilt import caption
 from vltk.capfilt.images import Item, batches
 from vltk.capfilt.job import Job, Shard
-from vltk.capfilt.models import Model, embeds, matches
+from vltk.capfilt.models import Model
 from vltk.capfilt.rules._contract import GENERATED, HUMAN, WEB
 from vltk.capfilt.schema import Scoring
 from vltk.capfilt.tables import SCORES, Row, Tables
@@ -149,14 +149,12 @@ class _Reader:
         owner = torch.repeat_interleave(torch.tensor([len(own) for own in rows])).to(device)
         padded_ids, lengths = (tensor.to(device) for tensor in padded(ids, tokenizer.pad))
         with self.model.computing() as model:
-            if matches(model):
-                every = torch.arange(len(texts), device=device)
-                logits = inference.match_pairs(model, images, Text(padded_ids, lengths), owner, every).double()
-                _fill(texts, itm_logit=logits.tolist(), itm=logits.sigmoid().tolist())
-            if embeds(model):
-                own_images = inference.image_embeddings(model, images)[owner]
-                cosines = (own_images * inference.text_embeddings(model, padded_ids, lengths)).sum(1)
-                _fill(texts, itc=cosines.double().tolist())
+            every = torch.arange(len(texts), device=device)
+            logits, cosines = inference.score_pairs(model, images, Text(padded_ids, lengths), owner, every)
+        if logits is not None:
+            _fill(texts, itm_logit=logits.double().tolist(), itm=logits.double().sigmoid().tolist())
+        if cosines is not None:
+            _fill(texts, itc=cosines.double().tolist())
 
 
 def _fill(rows: Sequence[Row], **columns: list[float]) -> None:

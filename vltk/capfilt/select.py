@@ -14,6 +14,7 @@ from vltk.capfilt.gates import Looked, closed, same
 from vltk.capfilt.job import Job, Shard
 from vltk.capfilt.rules._contract import HUMAN, Decide, Scored
 from vltk.capfilt.tables import DECISIONS, Row, Tables
+from vltk.capfilt.work import each
 from vltk.errors import Missing, VltkError
 from vltk.log import say
 
@@ -33,12 +34,15 @@ def select(job: Job) -> Counter[tuple[str, bool]]:
     origins = {shard.name: require_scored(job, shard) for shard in job.shards}
     judge = _Judge(job, origins)
     counts: Counter[tuple[str, bool]] = Counter()
-    for shard in job.shards:
-        facts = judge.facts(shard.name)
+
+    def make(shard: Shard) -> None:
         rows = [row for _, texts in scores.by_key(shard.name) for row in judge.decided(shard.name, texts)]
-        if made.made_of(shard.name) != facts:
-            made.write(shard.name, rows, facts)
-        counts.update((row["source"], row["kept"]) for row in rows if row["text"] is not None)
+        made.write(shard.name, rows, judge.facts(shard.name))
+
+    claims = job.folder / "claims"
+    each(STEP, job.shards, claims, lambda shard: made.made_of(shard.name) == judge.facts(shard.name), make)
+    for shard in job.shards:
+        counts.update((row["source"], row["kept"]) for row in made.read(shard.name) if row["text"] is not None)
     for source in dict.fromkeys(source for source, _ in sorted(counts)):
         kept, lost = counts[source, True], counts[source, False]
         say(f"select: {kept:,} of {kept + lost:,} {source} texts kept")

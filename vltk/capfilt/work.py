@@ -14,13 +14,14 @@ PAUSE = 0.5  # seconds between two looks at what others do
 
 
 def each(
-    step: str, shards: Iterable[Shard], claims: Path, stands: Callable[[Shard], bool], make: Callable[[Shard], str]
-) -> int:
-    """Makes what does not stand, shard by shard, or waits for others to; how many were made here.
-
-    `make` says in words what it has made.
-    """
-    left, made = list(shards), 0
+    step: str,
+    shards: Iterable[Shard],
+    claims: Path,
+    stands: Callable[[Shard], bool],
+    make: Callable[[Shard], str | None],
+) -> None:
+    """Makes what does not stand, shard by shard, or waits for others to. `make` says in words what it has made."""
+    left = list(shards)
     total = len(left)
     claims.mkdir(parents=True, exist_ok=True)
     while left:
@@ -31,9 +32,12 @@ def each(
                     if not ours:
                         continue
                     if not stands(shard):
-                        told, made = make(shard), made + 1
-                        say(f"{step}: {shard.name} ({total - len(left) + 1} of {total}): {told}")
+                        _say(f"{step}: {shard.name} ({total - len(left) + 1} of {total})", make(shard))
             left.remove(shard)
         if len(left) == before:
             time.sleep(PAUSE)
-    return made
+
+
+def _say(what: str, told: str | None) -> None:
+    if told is not None:
+        say(f"{what}: {told}")
