@@ -12,8 +12,9 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from vltk import launch
+from vltk.cli_capfilt import capfilt_app
 from vltk.cli_data import data_app
-from vltk.errors import Missing, VltkError
+from vltk.errors import VltkError
 
 _OURS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # what a user can mend about a disk
 
@@ -27,6 +28,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipe
 import_app = typer.Typer(no_args_is_help=True, help="Make a run from the weights of another tool.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")
+app.add_typer(capfilt_app, name="capfilt")
 app.add_typer(import_app, name="import")
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe by path or by name (vltk recipe ls).")]
@@ -336,14 +338,6 @@ def doctor() -> None:
         raise VltkError(f"{failed} of these checks failed")
 
 
-@app.command()
-def capfilt() -> None:
-    """Caption images and filter captions with a trained run."""
-    from vltk import needs
-
-    raise Missing("vltk capfilt cannot start; missing:", needs.captioning())
-
-
 @import_app.command("hf")
 def import_hf(
     folder: Annotated[Path, typer.Argument(help="A Hugging Face folder: config.json and safetensors.")],
@@ -357,13 +351,15 @@ def import_hf(
 
 @recipe_app.command("ls")
 def recipe_ls() -> None:
-    """The recipes and sweeps of ./recipes and those that come with vltk."""
-    from vltk.recipe import available, headline, is_whole, sweeps
+    """The recipes, sweeps and jobs of ./recipes and those that come with vltk."""
+    from vltk.recipe import available, headline, is_whole, jobs, sweeps
 
     for name, path in available().items():
         typer.echo(f"{name:<18} {'' if is_whole(path) else '(to include) '}{headline(path)}")
     for name, path in sweeps().items():
         typer.echo(f"{name:<18} (sweep) {headline(path)}")
+    for name, path in jobs().items():
+        typer.echo(f"{name:<18} (capfilt) {headline(path)}")
 
 
 @recipe_app.command("show")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from vltk import __version__
 from vltk.data.build import missing
 from vltk.data.card import card_names
-from vltk.data.dataset import data_root, dataset_names, is_on_disk
+from vltk.data.dataset import data_root, is_on_disk
 from vltk.data.text import vocabulary_steps
 from vltk.data.tokenizer_file import find
 from vltk.errors import Missing
@@ -33,14 +32,6 @@ def missing_data(recipe: Recipe) -> Steps:
             steps |= dict.fromkeys(vocabulary_steps(vocab))
     steps |= dict.fromkeys(_token_step(name, options) for name, options in tokens.items())  # by that vocabulary
     return _grouped(list(steps))
-
-
-def captioning() -> Steps:
-    """What `vltk capfilt` lacks here, and what does run."""
-    steps = [(f"captioning and filtering: not in vltk {__version__}; what runs instead:", "vltk train flava-tiny")]
-    if not dataset_names():
-        steps.append(("image-text pairs, of yours or generated", "vltk data fetch shapes"))
-    return steps
 
 
 def _token_sets(recipe: Recipe) -> dict[str, str]:

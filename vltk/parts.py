@@ -34,6 +34,7 @@ FOLDERS = (  # that hold parts
     "data/sources",
     "eval/protocols",
     "eval/datasets",
+    "capfilt/rules",
 )
 GLANCE = {"glance": True}  # validation context: check the names of parts, import none
 

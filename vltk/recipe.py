@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from vltk.errors import RecipeError
 from vltk.parts import GLANCE, Choice
-from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_sweep, is_whole, locate, shown, sweeps
+from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_sweep, is_whole, jobs, locate, shown, sweeps
 from vltk.recipe_layers import Layers, Setting, check_entries, parse, split
 from vltk.recipe_schema import (
     Checkpoints,
@@ -49,6 +49,7 @@ __all__ = [
     "headline",
     "is_sweep",
     "is_whole",
+    "jobs",
     "load",
     "load_resolved",
     "plain",
@@ -118,6 +119,9 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
     tree, settings = reader.file(path), list(parse(overrides, reader))
     if (sweep := tree.child("sweep")) is not None:
         raise RecipeError(f"{sweep.origin}: sweep: this is a sweep, many runs of a recipe: vltk sweep {name}")
+    if (kind := tree.child("kind")) is not None and kind.value in ("capfilt", "bootstrap"):
+        verb = "run" if kind.value == "capfilt" else "bootstrap"
+        raise RecipeError(f"{kind.origin}: kind: this trains nothing by itself: vltk capfilt {verb} {name}")
     if reader.unread:
         raise RecipeError(reader.problems)
     return replace(compose(path, tree, settings, reader.problems, context), overrides=tuple(overrides))

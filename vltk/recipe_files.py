@@ -229,15 +229,28 @@ def shipped() -> Path:
 
 
 def available() -> dict[str, Path]:
-    """Recipes by name: those of `./recipes`, then those that come with vltk."""
-    found = {path.stem: path for path in sorted(shipped().glob("*.yaml"))}
-    return {**found, **{path.stem: path for path in sorted(Path("recipes").glob("*.yaml"))}}
+    """Recipes of training by name: those of `./recipes`, then those that come with vltk."""
+    return {name: path for name, path in _files("").items() if not is_job(path)}
+
+
+def jobs() -> dict[str, Path]:
+    """Recipes of `vltk capfilt` by name, in the same places."""
+    return {name: path for name, path in _files("").items() if is_job(path)}
+
+
+def is_job(path: Path) -> bool:
+    """Whether the file is a recipe of `vltk capfilt`: it says so by its key `kind`."""
+    return re.search(r"^kind: *(capfilt|bootstrap)\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
+def _files(folder: str) -> dict[str, Path]:
+    places = (shipped() / folder, Path("recipes") / folder)
+    return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
 
 
 def sweeps() -> dict[str, Path]:
     """Sweeps by name: those of `./recipes/sweeps`, then those that come with vltk."""
-    places = (shipped() / SWEEPS, Path("recipes") / SWEEPS)
-    return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
+    return _files(SWEEPS)
 
 
 def locate(name: str) -> Path:
@@ -248,7 +261,9 @@ def locate(name: str) -> Path:
     for path in places:
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
-    raise RecipeError(f"{name}: no such recipe, by path or by name{suggest(bare, {**available(), **sweeps()})}")
+    raise RecipeError(
+        f"{name}: no such recipe, by path or by name{suggest(bare, {**available(), **sweeps(), **jobs()})}"
+    )
 
 
 def headline(path: Path) -> str:

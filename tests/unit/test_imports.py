@@ -14,8 +14,8 @@ import vltk
 PACKAGE = Path(vltk.__file__).parent
 LEAVES = {"", "errors", "strict", "log", "dist", "parts", "whole", "pulse", "meeting"}  # "" is vltk/__init__.py
 EVERYTHING = LEAVES | {
-    "capfilt", "convert", "data", "doctor", "eval", "hf", "identity", "launch", "models", "needs", "objectives",
-    "pipeline", "recipe", "report", "run", "train",
+    "capfilt", "caption", "convert", "data", "doctor", "eval", "hf", "identity", "launch", "models", "needs",
+    "objectives", "pipeline", "recipe", "report", "run", "train",
 }  # fmt: skip
 MAY_IMPORT = {
     "": {"errors"},
@@ -36,8 +36,10 @@ MAY_IMPORT = {
     "run": LEAVES | {"recipe", "models", "data", "checkpoint", "hf"},
     "identity": LEAVES | {"recipe", "run", "data"},
     "train": LEAVES | {"objectives", "models", "data", "recipe", "run", "identity", "checkpoint", "hf"},
-    "eval": LEAVES | {"models", "data", "recipe", "run", "train", "identity"},
-    "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "eval"},
+    "caption": LEAVES | {"models"},
+    "eval": LEAVES | {"models", "data", "recipe", "run", "train", "identity", "caption"},
+    "capfilt": LEAVES | {"models", "data", "recipe", "run", "train", "identity", "caption", "eval"},
+    "bootstrap": EVERYTHING,
     "convert": EVERYTHING,
     "doctor": LEAVES | {"data", "run"},
     "launch": {"errors", "dist", "log", "pulse", "recipe"},
@@ -46,7 +48,8 @@ MAY_IMPORT = {
     "pipeline": EVERYTHING,
     "report": EVERYTHING,
     "sweep": EVERYTHING,
-    "cli": EVERYTHING | {"cli_data", "sweep", "plan"},
+    "cli": EVERYTHING | {"cli_capfilt", "cli_data", "sweep", "plan"},
+    "cli_capfilt": EVERYTHING | {"bootstrap", "sweep"},
     "cli_data": LEAVES | {"data"},
     "__main__": {"cli"},
 }
@@ -114,6 +117,7 @@ def test_a_wrong_direction_is_seen(home: str, source: str, count: int) -> None:
         ("vltk.cli", {"torch", "transformers", "pydantic", "yaml", "numpy", "matplotlib", "sklearn"}),
         ("vltk.recipe", {"torch", "transformers", "numpy", "matplotlib", "sklearn"}),
         ("vltk.needs", {"torch", "transformers", "matplotlib", "sklearn", "scipy", "pyarrow"}),
+        ("vltk.capfilt.job", {"torch", "transformers", "matplotlib", "sklearn", "scipy"}),
         ("vltk.eval.run", {"torch", "transformers", "matplotlib", "sklearn"}),
     ],
 )

@@ -69,6 +69,9 @@ RESAMPLED = {
     "Pearson correlation": _Resampled(correlation.pearson, _CLASSES, False),
     "Spearman correlation": _Resampled(correlation.spearman, _CLASSES, False),
 }
+MEANS = {  # of captions: metrics that are the mean of their values
+    "CIDEr", "CIDEr of the nearest caption", "ROUGE-L", "SPICE", "CLIPScore", "RefCLIPScore", "words a caption",
+}  # fmt: skip
 _RECALL = re.compile(r"R@(\d+)$")
 
 
@@ -139,7 +142,7 @@ def _values(metric: str, answers: Answers) -> NDArray[np.float64] | None:
     """(N,) whose mean is the metric, in percent."""
     if found := _RECALL.search(_base(metric)):
         return np.asarray(100.0 * (answers["ranks"] < int(found[1])), np.float64)
-    if _ends(metric, "VQA accuracy"):
+    if _ends(metric, "VQA accuracy") or _base(metric) in MEANS:
         return np.asarray(answers["values"], np.float64)
     if _is_accuracy(metric):
         return np.asarray(100.0 * (answers["predicted"] == answers["labels"]), np.float64)

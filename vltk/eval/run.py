@@ -133,11 +133,17 @@ def evaluator(tasks: Mapping[str, Choice], seed: int = 0, path: Path | None = No
 
 
 def absent_data(tasks: Mapping[str, Choice], library: Library | None = None) -> Steps:
-    """What to bring, and what to type, for the data sets of the tasks that are not on disk; each once."""
+    """What to bring, and what to type, for the data sets of the tasks that are not on disk; each once.
+
+    A protocol may be `absent` in other ways too: packages and runs that it needs.
+    """
     shelf = library or Library()
     steps: dict[tuple[str, str], None] = {}
-    for data in dict.fromkeys(data for choice in tasks.values() for data in choice.build().data_sets):
+    protocols = [choice.build() for choice in tasks.values()]
+    for data in dict.fromkeys(data for protocol in protocols for data in protocol.data_sets):
         steps |= dict.fromkeys(shelf.absent(data))
+    for protocol in protocols:
+        steps |= dict.fromkeys(getattr(protocol, "absent", ()))
     return list(steps)
 
 

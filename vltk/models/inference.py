@@ -113,6 +113,38 @@ def task_outputs(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     return model.answer(*(encoded[name] for name in model.passes))
 
 
+@torch.no_grad()
+def score_pairs(
+    model: Any, images: Tensor, texts: Text, image_rows: Tensor, text_rows: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """As `match_pairs`, and with the same images: (P,) logit of a match and (P,) cosine of the embeddings.
+
+    Each image is encoded once for both. None where the model has no matching head, or no embeddings.
+    """
+    image = _image_tokens(model, images, None)
+    fused_from = model.fused_from if can_match(model) else ()
+    text = model.encode_texts([texts], [None if "text" in fused_from else Rows.first(texts.ids)])[0]
+    logit = cosine = None
+    if can_match(model):
+        states = text if "text" in fused_from else None
+        logits = model.match(model.pair(model.ground(image), states, texts, image_rows, text_rows))
+        logit = logits[:, 1] - logits[:, 0]
+    if can_embed(model):
+        cosine = (model.embed_image(image)[image_rows] * model.embed_text(text)[text_rows]).sum(1)
+    return logit, cosine
+
+
+def can_match(model: Any) -> bool:
+    """Whether the model has a matching head; a family may be built without."""
+    heads = getattr(model, "heads", None)
+    return hasattr(model, "match") and (heads is None or "itm" in heads)
+
+
+def can_embed(model: Any) -> bool:
+    """Whether the model has contrastive embeddings of image and text."""
+    return hasattr(model, "embed_text") and getattr(model, "text_projection", True) is not None
+
+
 def _image_tokens(model: Any, images: Tensor, rows: str | None = "cls") -> Tokens:
     return model.encode_images(images, [None], [Rows.first(images) if rows else None])[0]
 

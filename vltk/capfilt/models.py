@@ -1,0 +1,151 @@
+"""The runs of a job: what they are, whether they were trained for their part, and loading them once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vltk import run
+from vltk.capfilt.job import Job
+from vltk.data.hashes import file_sha256
+from vltk.errors import VltkError
+from vltk.identity import digest
+from vltk.log import warn
+from vltk.models.weights import files_of
+from vltk.recipe import Stage
+from vltk.run import HfFolder, RunFolder, Source
+from vltk.train.sources import require_finished
+
+if TYPE_CHECKING:
+    from vltk.run import Trained
+
+TRAINED_FOR = {"captioner": {"lm"}, "filter": {"itm", "itm_hard"}}  # by one of these objectives
+
+
+class Model:
+    """A run in its part (`captioner` or `filter`). Its weights are read when they are first needed.
+
+    Raises Missing and VltkError where it is absent, not finished, or was not trained for its part.
+    """
+
+    def __init__(self, role: str, spec: str, job: Job) -> None:
+        self.role, self.spec, self.job = role, spec, job
+        self.source: Source = run.find_source(spec)
+        require_finished(self.source, spec)
+        self.stage = run.load_stage(self.source)
+        self._trained: Trained | None = None
+        check_role(self, job.force)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What it is, for provenance: equal facts, equal outputs."""
+        return {
+            "run": self.spec,
+            "weights": weights_digest(self.source),
+            "model": digest({"model": self.stage.model.model_dump(mode="json")}),
+            "tokenizer": self._tokenizer_digest(),
+            "image_size": self.stage.image.size,
+        }
+
+    def _tokenizer_digest(self) -> str | None:
+        from vltk.data.text import load_tokenizer
+
+        if self.stage.tokenizer is None:
+            return None
+        return load_tokenizer(self.stage.tokenizer, self.source.path).digest
+
+    @property
+    def trained(self) -> Trained:
+        """On this process's device, in evaluation mode."""
+        if self._trained is None:
+            from vltk import dist
+
+            self._trained = run.load(self.source)
+            self._trained.model.to(dist.device()).eval()
+            self._require_verbs(self._trained.model)
+        return self._trained
+
+    def _require_verbs(self, model: Any) -> None:
+        from vltk.models import inference
+
+        by = self.job.rule.by
+        if self.role == "captioner" and not hasattr(model, "begin_captions"):
+            raise VltkError(f"the captioner {self.spec} does not write texts, it has no decoder: give another run")
+        if self.role == "filter" and by == "itm" and not inference.can_match(model):
+            other = "or choose by similarity alone, as select={part: topk, by: itc}"
+            raise VltkError(f"the filter {self.spec} has no matching head (ITM): give another run, {other}")
+        if self.role == "filter" and by == "itc" and not inference.can_embed(model):
+            raise VltkError(f"the filter {self.spec} has no contrastive embeddings (ITC): give another run")
+
+    @contextmanager
+    def computing(self) -> Iterator[Any]:
+        """The model, without gradients, in the precision of the job."""
+        import torch
+
+        model = self.trained.model
+        device = next(model.parameters()).device.type
+        bf16 = self.job.options.precision == "bf16"
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+            yield model
+
+
+def weights_digest(source: Source) -> str:
+    """sha256 of the file of weights; of several the hash of theirs."""
+    files = _files(source)
+    found = [file_sha256(path) for path in files]
+    return found[0] if len(found) == 1 else digest({path.name: one for path, one in zip(files, found, strict=True)})
+
+
+def _files(source: Source) -> list[Path]:
+    if isinstance(source, HfFolder):
+        return files_of(source.path)
+    if source.step is None:
+        return [source.weights]
+    return sorted(run.checkpoint_at(source, source.step).glob("*.safetensors"))
+
+
+def objectives(stage: Stage) -> set[str]:
+    """The parts that it was trained by."""
+    return {choice.part for stream in stage.streams.values() for choice in stream.objectives.values()}
+
+
+def check_role(model: Model, force: bool) -> None:
+    """Raises VltkError where the run was not fine-tuned for its part; with `force` that is a warning.
+
+    Fine-tuned is what began from trained weights and was trained for its part alone (BLIP section 3.3: a captioner by
+    language modelling, a filter by contrast and matching). Of a Hugging Face folder that is not known.
+    """
+    if wrong := _unfit(model):
+        if not force:
+            raise VltkError(f"the {model.role} {model.spec} {wrong}; --force takes it all the same")
+        warn(f"the {model.role} {model.spec} {wrong}; taken as --force was given")
+
+
+def _unfit(model: Model) -> str | None:
+    if not isinstance(model.source, RunFolder) or model.source.facts().get("imported"):
+        return None
+    if model.role == "filter" and model.job.rule.by != "itm":
+        return None
+    own = objectives(model.stage)
+    wanted = TRAINED_FOR[model.role]
+    other = set().union(*TRAINED_FOR.values()) - wanted
+    recipe = {"captioner": "blip/captioner", "filter": "blip/filter"}[model.role]
+    again = f"fine-tune one: vltk train {recipe}"
+    if not wanted & own:
+        return f"was never trained by {' or '.join(sorted(wanted))}, but by {', '.join(sorted(own))}: {again}"
+    if not model.stage.init or other & own:
+        return f"was pretrained, not fine-tuned for its part: {again}"
+    return None
+
+
+def seen_in_training(model: Model) -> list[str]:
+    """The data sets of the job that the run was trained on, but for those of people, which are not judged."""
+    if not isinstance(model.source, RunFolder):
+        return []
+    trained_on = set(model.source.facts().get("identity", {}).get("data", {}).values())
+    names = {name for stream in model.stage.streams.values() for name in stream.data}
+    judged = {name: one for name, one in model.job.datasets.items() if not model.job.options.data[name].human}
+    return [name for name, one in judged.items() if one.digest in trained_on or name in names]

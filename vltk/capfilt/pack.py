@@ -1,0 +1,186 @@
+"""`vltk capfilt pack`: the kept texts with their images, whose bytes stay as they are, as a data set of its own.
+
+A sample without a kept text is left out. `NAME/texts/` beside the shards has every text, also the rejected ones, with
+its scores and the reason; the manifest says what all of it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vltk import __version__
+from vltk.capfilt import select
+from vltk.capfilt.job import Job, Shard, output_folder
+from vltk.capfilt.tables import Row
+from vltk.data.hashes import file_sha256
+from vltk.data.lock import locked
+from vltk.data.row_table import COLUMNS, REQUIRED
+from vltk.data.shard import Record, Rejected, ShardWriter, publish
+from vltk.data.statuses import Status
+from vltk.errors import Missing, VltkError
+from vltk.identity import digest
+from vltk.log import say
+from vltk.whole import whole
+
+WORK = ".capfilt"
+TEXTS = "texts"
+PATIENCE = 24 * 3600.0  # seconds that another process may pack the same
+TOLD = ("source", "itm", "itc", "logprob")  # of a kept text, in the JSON of its sample
+
+
+def pack(job: Job, replace: bool = False) -> Path:
+    """The folder of the data set; a shard that was packed before is not packed again.
+
+    Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, or where
+    a shard changed since it was scored.
+    """
+    folder, source = output_folder(job), provenance(job)
+    with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
+        if _is_packed(folder, source):
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
+            say(f"pack: {folder} stands already, of equal data and decisions")
+            return folder
+        refuse_output(job, replace)
+        work, first, entries = folder / WORK, 0, []
+        _forget_others(work, source)
+        for number, shard in enumerate(job.shards):
+            entries.append(_packed(job, shard, number, first, work))
+            first += len(shard.positions)
+        made = publish(work, folder, entries, source, replace)
+        shutil.rmtree(work)
+    say(f"pack: {folder}: {made.samples:,} of {made.rows:,} samples with {made.texts:,} texts")
+    return folder
+
+
+def refuse_output(job: Job, replace: bool = False) -> None:
+    """Raises VltkError where a data set of this name exists."""
+    if (output_folder(job) / "manifest.json").exists() and not replace and not _is_ours(job):
+        raise VltkError(
+            f"the data set {output_folder(job)} exists already: give another name (output=OTHER), or add --replace"
+        )
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """What the data set is made of, for its manifest."""
+    made = select.tables(job)
+    decisions = {}
+    for shard in job.shards:
+        origin = made.made_of(shard.name)
+        if origin is None:
+            again = f"vltk capfilt select {job.path}"
+            raise Missing(f"nothing is decided on the shard {shard.name} yet", [("its decisions", again)])
+        select.require_scored(job, shard)
+        decisions[shard.name] = origin
+    first = next(iter(decisions.values()))
+    captions = next((one["scores"]["captions"] for one in decisions.values() if one["scores"]["captions"]), None)
+    judged = next((one["scores"]["filter"] for one in decisions.values() if one["scores"]["filter"]), None)
+    return {
+        "kind": "capfilt",
+        "of": {name: dataset.digest for name, dataset in job.datasets.items()},
+        "human": [name for name, one in job.options.data.items() if one.human],
+        "captions": captions and {key: value for key, value in captions.items() if key != "shard"},
+        "filter": judged,
+        "select": first["select"],
+        "gates": first["gates"],
+        "decisions": digest(decisions),
+        "vltk": __version__,
+    }
+
+
+def _is_packed(folder: Path, source: Mapping[str, Any]) -> bool:
+    return _source_of(folder) == json.loads(json.dumps(source))
+
+
+def _is_ours(job: Job) -> bool:
+    """Whether what stands there was made by this job as it is now."""
+    try:
+        return _is_packed(output_folder(job), provenance(job))
+    except (Missing, VltkError):
+        return False
+
+
+def _source_of(folder: Path) -> Any:
+    path = folder / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8"))["source"] if path.exists() else None
+
+
+def _forget_others(work: Path, source: Mapping[str, Any]) -> None:
+    """Empties the folder where it holds shards of other decisions."""
+    path = work / "source.json"
+    text = json.dumps(source, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    for left in work.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _packed(job: Job, shard: Shard, number: int, first_row: int, work: Path) -> dict[str, Any]:
+    """The entry of one shard; it is packed unless it was before a kill."""
+    path = work / "entries" / f"{number:05d}.json"
+    if path.exists():
+        entry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return entry
+    _check_bytes(shard, job)
+    texts = dict(select.tables(job).by_key(shard.name))
+    rows = _rows_of(shard)
+    writer = ShardWriter(work, number, first_row)
+    try:
+        for position in shard.positions:
+            sample = shard.dataset.read(position)
+            writer.add(_record(job, shard, sample, texts.get(sample.key, []), rows.get(sample.key, {})))
+        entry = writer.close()
+    finally:
+        writer.abandon()
+    _copy(select.tables(job).path(shard.name), work / TEXTS / f"{number:05d}.parquet")
+    path.parent.mkdir(exist_ok=True)
+    with whole(path) as part:
+        part.write_text(json.dumps(entry), encoding="utf-8")
+    say(f"pack: {shard.name} ({number + 1} of {len(job.shards)}): {entry['samples']:,} of {entry['rows']:,} samples")
+    return entry
+
+
+def _check_bytes(shard: Shard, job: Job) -> None:
+    place = shard.dataset.store.place(shard.number)
+    if isinstance(place, Path) and file_sha256(place) != shard.content["sha256"]:
+        raise VltkError(
+            f"{place} changed since it was scored: its sha256 is not the manifest's; vltk data verify "
+            f"{shard.dataset.name} says more"
+        )
+
+
+def _record(job: Job, shard: Shard, sample: Any, texts: list[Row], row: Mapping[str, Any]) -> Record | Rejected:
+    key = sample.key if len(job.datasets) == 1 else f"{shard.dataset.name}/{sample.key}"
+    kept = [text for text in texts if text["kept"]]
+    if not kept:
+        error = next((text["error"] for text in texts if text["error"] is not None), None)
+        status = Status.filtered if error is None else Status.undecodable
+        return Rejected(key, status, error or "no text is kept", row)
+    told = [{name: text[name] for name in TOLD if text[name] is not None} for text in kept]
+    return Record(key, sample.image, [text["text"] for text in kept], sample.meta | {"capfilt": told}, row)
+
+
+def _rows_of(shard: Shard) -> dict[str, dict[str, Any]]:
+    """What the rows of the shard say of its samples (address, sizes, hashes), by key; nothing where it has none."""
+    import pyarrow.parquet as pq
+
+    entry = shard.dataset.manifest["shards"][shard.number]
+    path = shard.dataset.folder / "rows" / f"{Path(entry['file']).stem}.parquet"
+    if not path.exists():
+        return {}
+    columns = [name for name in COLUMNS if name not in REQUIRED or name in ("key", "status")]
+    known = pq.read_schema(path).names
+    found = pq.ParquetFile(path).read([name for name in columns if name in known]).to_pylist()
+    stored = (row for row in found if row.pop("status") == Status.ok)
+    return {row.pop("key"): {name: value for name, value in row.items() if value is not None} for row in stored}
+
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    with whole(to) as part:
+        shutil.copyfile(path, part)
