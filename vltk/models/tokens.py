@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vltk.models.layers import Rows
+from vltk.models.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Text:
         if len(passes) == 1:
             return passes[0]
         return cls(torch.cat([text.ids for text in passes]), torch.cat([text.lengths for text in passes]))
+
+    @property
+    def packing(self) -> Packing | None:
+        """Where the real tokens lie; None where nothing is padded."""
+        return Packing.of(self.lengths, self.ids.shape[1])
 
     @property
     def real(self) -> Tensor:

@@ -1,0 +1,130 @@
+"""A training step of FLAVA against the same step of transformers' FlavaForPreTraining, in turns in one run.
+
+    python -m benchmarks.train_step --size tiny|base --stream image|text|pairs [--batch n] [--json]
+
+Same weights, same samples, codes given, bf16 autocast, fused AdamW; each in a process of its own, one working at a
+time. Losses are compared before anything is timed. `--shipped` adds transformers as it comes, with its codebook in the
+step. `benchmarks/README.md` says what is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.flops import ceiling, useful
+from benchmarks.steps import SIZES, Ours, Theirs, batches
+from benchmarks.turns import Contestant, in_turns
+from vltk.errors import VltkError
+
+STREAMS = ("image", "text", "pairs")
+WARM = 2  # turns that are not counted
+EXACT, NEAR = 1e-5, 2e-2  # the most that a loss may differ, relative, in fp32 and in bf16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=list(SIZES), default="tiny")
+    parser.add_argument("--stream", choices=STREAMS, default="pairs")
+    sizes = ", ".join(f"{name} {size.batch}" for name, size in SIZES.items())
+    parser.add_argument("--batch", type=int, help=f"samples a step; default: {sizes}")
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of steps, or triples with --shipped")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shipped", action="store_true", help="transformers with its codebook in the step too")
+    parser.add_argument("--json", action="store_true", help="the figures as one JSON object, the last line")
+    given = parser.parse_args()
+    if given.shipped and given.stream == "text":
+        parser.error("--shipped: texts have no codes; take the stream image or pairs")
+    count = given.batch or SIZES[given.size].batch
+    found = measure(given.size, given.stream, count, given.rounds, given.threads, given.shipped)
+    print(table(found))
+    if given.json:
+        print(json.dumps(found))
+
+
+def measure(name: str, stream: str, count: int, rounds: int, threads: int = 2, shipped: bool = False) -> dict[str, Any]:
+    """Conditions and figures; raises VltkError where the losses are not the same."""
+    torch.set_num_threads(threads)
+    size = SIZES[name]
+    kinds: dict[str, Any] = {"peer": partial(Theirs, size, stream, count), "ours": partial(Ours, size, stream, count)}
+    if shipped:
+        kinds["shipped"] = partial(Theirs, size, stream, count, codebook=True)
+    with ExitStack() as stack:
+        contestants = {kind: stack.enter_context(Contestant(threads, build)) for kind, build in kinds.items()}
+        differences = compared(contestants["ours"], contestants["peer"])
+        seconds, ceilings = in_turns(contestants, "step", rounds, WARM, partial(ceiling, torch.bfloat16))
+        memory = {kind: contestant.peak() for kind, contestant in contestants.items()}
+    flops = useful(size, batches(size, stream, count)[0], stream)
+    figures = {kind: _figures(spent, seconds["ours"], ceilings, flops, count) for kind, spent in seconds.items()}
+    title = f"transformers {transformers.__version__} FlavaForPreTraining"
+    own = figures.pop("ours") | {key: figures["peer"][key] for key in ("ratio", "spread")}
+    return {
+        "size": name, "stream": stream, "batch": count, "rounds": rounds, "threads": threads, "precision": "bf16",
+        "torch": torch.__version__, "load": os.getloadavg(), **own, **figures,
+        "peer": {"name": title} | figures["peer"],
+        "ceiling_gflops": statistics.median(ceilings) / 1e9, "useful_gflop": flops / 1e9,
+        "loss_differences": differences, "peak_gib": memory, "seconds": seconds, "ceilings": ceilings,
+    }  # fmt: skip
+
+
+def compared(ours: Contestant, theirs: Contestant) -> dict[str, float]:
+    """The largest relative difference of a loss in fp32 and in bf16; raises VltkError where there is one to see."""
+    found = {}
+    for name, low, most in (("fp32", False, EXACT), ("bf16", True, NEAR)):
+        here, there = ours("losses", low), theirs("losses", low)
+        if here.keys() != there.keys():
+            raise VltkError(f"losses of another name: {sorted(here)} here, {sorted(there)} in transformers")
+        found[name] = max(abs(here[loss] - there[loss]) / abs(there[loss]) for loss in there)
+        if not found[name] <= most:
+            raise VltkError(f"losses differ in {name}, so the work is not the same: {here}, in transformers {there}")
+    return found
+
+
+def _figures(spent: list[float], ours: list[float], ceilings: list[float], flops: float, count: int) -> dict[str, Any]:
+    """Medians over rounds of what is measured in each, and how many times faster ours is, with the extremes."""
+    ratios = [one / other for one, other in zip(spent, ours, strict=True)]
+    return {
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "mfu": statistics.median(flops / one / top for one, top in zip(spent, ceilings, strict=True)),
+        "samples_per_s": count / statistics.median(spent),
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The figures as Markdown."""
+    differences = ", ".join(f"{value:.1e} in {name}" for name, value in found["loss_differences"].items())
+    lines = [
+        f"{found['size']} {found['stream']}: {found['batch']} samples a step, {found['precision']}, "
+        f"{found['threads']} threads, torch {found['torch']}, load {found['load'][0]:.1f}, "
+        f"medians of {found['rounds']} rounds",
+        f"losses differ by at most {differences}; {found['useful_gflop']:.1f} useful GFLOP a step, "
+        f"matrix products reach {found['ceiling_gflops']:.0f} GFLOP/s",
+        "| | samples/s | MFU | peak GiB | ours is faster by |",
+        "|---|---|---|---|---|",
+        f"| ours | {_cells(found, found['peak_gib']['ours'])} | |",
+    ]
+    titles = {"peer": found["peer"]["name"], "shipped": "the same with its codebook"}
+    for kind, title in titles.items():
+        if kind in found:
+            low, high = found[kind]["spread"]
+            faster = f"{found[kind]['ratio']:.2f} ({low:.2f} to {high:.2f})"
+            lines.append(f"| {title} | {_cells(found[kind], found['peak_gib'][kind])} | {faster} |")
+    return "\n".join(lines)
+
+
+def _cells(figures: Mapping[str, Any], peak: float) -> str:
+    return f"{figures['samples_per_s']:.1f} | {figures['mfu']:.0%} | {peak:.2f}"
+
+
+if __name__ == "__main__":
+    main()
