@@ -1,4 +1,4 @@
-"""What a step of FLAVA has to compute, and the most that this machine computes: the two sides of MFU.
+"""What a step of FLAVA has to compute, for MFU.
 
 Useful FLOPs are those that the losses need: real tokens alone, passes that a loss reads, heads at masked positions; a
 multiplication and an addition are two, training is three times forward. The last block counts as whole.
@@ -6,16 +6,12 @@ multiplication and an addition are two, training is three times forward. The las
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.steps import Size
-
-SHAPES = ((4096, 768, 3072), (4096, 3072, 768))  # rows, width in, width out: the MLP of a ViT-B
 
 
 def useful(size: Size, batch: Mapping[str, Tensor], stream: str) -> float:
@@ -48,18 +44,3 @@ def _heads(size: Size, batch: Mapping[str, Tensor], stream: str) -> float:
         if name in batch:
             found += 2 * float((batch[name] & matched).sum()) * size.width * (size.width + classes)
     return found
-
-
-def ceiling(dtype: torch.dtype, seconds: float = 0.15) -> float:
-    """FLOPs a second of `F.linear` at `SHAPES`, each run for so long."""
-    work = spent = 0.0
-    for rows, inner, outer in SHAPES:
-        x, weight = torch.randn(rows, inner).to(dtype), torch.randn(outer, inner).to(dtype)
-        with torch.no_grad():
-            F.linear(x, weight)
-            start = time.perf_counter()
-            while (now := time.perf_counter()) - start < seconds:
-                F.linear(x, weight)
-                work += 2 * rows * inner * outer
-            spent += now - start
-    return work / spent

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import FlavaConfig, FlavaForPreTraining
 
 from benchmarks.joint import STREAMS, Drawn
@@ -19,6 +20,7 @@ from vltk.train.accumulate import run_step
 from vltk.train.engines.torch import Torch
 from vltk.train.optim import groups
 from vltk.train.pretraining import Pretraining
+from vltk.train.setup import recompute
 
 LR = 1e-5
 PADDED, LENGTH, SPREAD = 77, 20, 6  # tokens: what transformers pads to; texts have N(20, 6) of them
@@ -133,6 +135,10 @@ class Theirs:
             found = self._forward(low).loss_info
         return {NAMES.get(name, name): float(loss) for name, loss in found.items() if loss is not None}
 
+    def kept(self) -> float:
+        """MiB of what forward keeps for backward, weights left out."""
+        return kept(lambda: self._forward(True).loss, self.model)
+
     def step(self) -> None:
         """Forward, backward, optimizer."""
         self._optimizer.zero_grad(set_to_none=True)
@@ -148,9 +154,10 @@ class Theirs:
 
 
 class Ours:
-    """The same weights and samples, trained by the torch engine as in any recipe."""
+    """The same weights and samples, trained by the torch engine as in any recipe; again: with activations that backward
+    computes a second time."""
 
-    def __init__(self, size: Size, stream: str, count: int) -> None:
+    def __init__(self, size: Size, stream: str, count: int, again: bool = False) -> None:
         theirs = their_model(size)
         choice = choose("models/families", "flava", **flava.options(theirs.config))
         model: Any = choice.build()
@@ -159,6 +166,8 @@ class Ours:
         parts = {name: choose("objectives", name).build(model=model, codes=codes) for name in STREAMS[stream]}
         self._stream, self._steps, self._batch = stream, 0, batches(size, stream, count)[0]
         self._pretraining = Pretraining(model, {stream: parts}, codes.codes).train()
+        if again:
+            recompute(self._pretraining)
         reached = {stream: self._pretraining.reached(stream, batches(size, stream, 2)[0])}
         options = Optimizer(lr=LR, weight_decay=0.01, clip=None)
         self._engine = Torch(self._pretraining, groups(self._pretraining, reached), options, "bf16")
@@ -170,11 +179,31 @@ class Ours:
         counts = self._pretraining.counts(self._stream, self._batch)
         return {name: float(total / counts[name]) for name, total in found.items()}
 
+    def kept(self) -> float:
+        """MiB of what forward keeps for backward, weights left out."""
+        return kept(lambda: self._engine(self._stream, self._batch, 0)[0], self._pretraining)
+
     def step(self) -> None:
         """Forward, backward, optimizer."""
         run_step(self._engine, self._pretraining, self._stream, [self._batch], self._steps, seed=0)
         self._engine.step(LR, self._stream, self._steps)
         self._steps += 1
+
+
+def kept(forward: Callable[[], object], module: nn.Module) -> float:
+    """MiB of the tensors that `forward` keeps for backward, each storage once, without the parameters of `module`."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    held: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        alive = forward()
+    del alive
+    return sum(size for place, size in held.items() if place not in weights) / 2**20
 
 
 def their_model(size: Size, codebook: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""What a training step does, counted: FLOPs of matrix products and calls of operators, stream by stream, at toy size."""
+"""What a training step does: FLOPs of matrix products and calls of operators, stream by stream, counted at toy size."""
 
 from __future__ import annotations
 
