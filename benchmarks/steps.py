@@ -61,17 +61,17 @@ SIZES = {
 }
 
 
-def batches(size: Size, stream: str, count: int, seed: int = 0) -> tuple[Batch, Batch]:
+def batches(size: Size, stream: str, count: int, length: int | None = None) -> tuple[Batch, Batch]:
     """The same random samples as our loader makes a batch of them, and as transformers wants them: padded to `PADDED`,
-    codes as labels. `stream`: image, text or pairs."""
-    source = torch.Generator().manual_seed(seed)
+    codes as labels. `stream`: image, text or pairs; length: of every text, instead of N(20, 6)."""
+    source = torch.Generator().manual_seed(0)
     ours: Batch = {}
     if stream != "text":
         ours["image"] = torch.randn(count, 3, size.image, size.image, generator=source)
         ours["image_masked_at"] = torch.rand(count, size.patches, generator=source).argsort(1) < size.hidden
         ours["codes"] = torch.randint(0, size.codes, (count, size.patches), generator=source)
     if stream != "image":
-        ours |= _texts(size, count, source)
+        ours |= _texts(size, count, source, length)
     if stream == "pairs":
         matched = torch.ones(count, dtype=torch.bool)
         matched[torch.randperm(count, generator=source)[: max(1, count // UNMATCHED)]] = False
@@ -79,9 +79,11 @@ def batches(size: Size, stream: str, count: int, seed: int = 0) -> tuple[Batch, 
     return ours, _theirs(ours)
 
 
-def _texts(size: Size, count: int, source: torch.Generator) -> Batch:
+def _texts(size: Size, count: int, source: torch.Generator, length: int | None) -> Batch:
     """Padded to the longest; the first and last token are never hidden, at least one of the others is."""
     lengths = (torch.randn(count, generator=source) * SPREAD + LENGTH).round().long().clamp(6, PADDED)
+    if length is not None:
+        lengths.fill_(length)
     place = torch.arange(int(lengths.max()))
     ids = torch.randint(1000, size.vocab, (count, len(place)), generator=source)
     ids = ids.masked_fill(place >= lengths[:, None], 0)
@@ -102,12 +104,12 @@ def _theirs(ours: Batch) -> Batch:
         given |= {"pixel_values": ours["image"], "bool_masked_pos": ours["image_masked_at"]}
         given["mim_labels"] = ours["codes"]
     if "text" in ours:
-        pad = (0, PADDED - ours["text"].shape[1])
+        pad = (0, max(0, PADDED - ours["text"].shape[1]))
         ids, masked, hidden = (
             torch.nn.functional.pad(ours[name], pad) for name in ("text", "text_masked", "text_masked_at")
         )
         given |= {"input_ids": ids, "input_ids_masked": masked, "mlm_labels": ids.masked_fill(~hidden, -100)}
-        given["attention_mask"] = (torch.arange(PADDED) < ours["text_length"][:, None]).long()
+        given["attention_mask"] = (torch.arange(ids.shape[1]) < ours["text_length"][:, None]).long()
     if "matched" in ours:
         given["itm_labels"] = ours["matched"].long()
     return given
@@ -155,16 +157,16 @@ class Theirs:
 
 class Ours:
     """The same weights and samples, trained by the torch engine as in any recipe; again: with activations that backward
-    computes a second time."""
+    computes a second time; length: of every text."""
 
-    def __init__(self, size: Size, stream: str, count: int, again: bool = False) -> None:
+    def __init__(self, size: Size, stream: str, count: int, again: bool = False, length: int | None = None) -> None:
         theirs = their_model(size)
         choice = choose("models/families", "flava", **flava.options(theirs.config))
         model: Any = choice.build()
         model.load_state_dict(to_ours(flava.links(choice), flava.ours(theirs.state_dict()), model.state_dict()))
         codes = Drawn()
         parts = {name: choose("objectives", name).build(model=model, codes=codes) for name in STREAMS[stream]}
-        self._stream, self._steps, self._batch = stream, 0, batches(size, stream, count)[0]
+        self._stream, self._steps, self._batch = stream, 0, batches(size, stream, count, length)[0]
         self._pretraining = Pretraining(model, {stream: parts}, codes.codes).train()
         if again:
             recompute(self._pretraining)

@@ -23,7 +23,7 @@ import transformers
 
 from benchmarks.flops import useful
 from benchmarks.steps import SIZES, Ours, Theirs, batches
-from benchmarks.turns import Contestant, in_turns
+from benchmarks.turns import Contestant, Spent, in_turns
 from vltk.errors import VltkError
 from vltk.train.ceiling import products
 
@@ -69,19 +69,20 @@ def measure(
     with ExitStack() as stack:
         contestants = {kind: stack.enter_context(Contestant(threads, build)) for kind, build in kinds.items()}
         differences = compared(contestants["ours"], contestants["peer"])
-        seconds, ceilings = in_turns(contestants, "step", rounds, WARM, partial(products, CPU, torch.bfloat16))
+        spent, ceilings = in_turns(contestants, "step", rounds, WARM, partial(products, CPU, torch.bfloat16))
         peak = {kind: contestant.peak() for kind, contestant in contestants.items()}
         kept = {kind: contestant("kept") for kind, contestant in contestants.items()}
     flops = useful(size, batches(size, stream, count)[0], stream)
-    figures = {kind: _figures(spent, seconds["ours"], ceilings, flops, count) for kind, spent in seconds.items()}
+    figures = {kind: _figures(own, spent["ours"], ceilings, flops, count) for kind, own in spent.items()}
     title = f"transformers {transformers.__version__} FlavaForPreTraining"
-    own = figures.pop("ours") | {key: figures["peer"][key] for key in ("ratio", "spread")}
+    own = figures.pop("ours") | {key: figures["peer"][key] for key in ("ratio", "spread", "cpu_ratio")}
     return {
         "size": name, "stream": stream, "batch": count, "rounds": rounds, "threads": threads, "precision": "bf16",
         "torch": torch.__version__, "load": os.getloadavg(), **own, **figures,
         "peer": {"name": title} | figures["peer"],
         "ceiling_gflops": statistics.median(ceilings) / 1e9, "useful_gflop": flops / 1e9,
-        "loss_differences": differences, "peak_gib": peak, "kept_mib": kept, "seconds": seconds, "ceilings": ceilings,
+        "loss_differences": differences, "peak_gib": peak, "kept_mib": kept, "ceilings": ceilings,
+        "seconds": {kind: [one.wall for one in own] for kind, own in spent.items()},
     }  # fmt: skip
 
 
@@ -98,14 +99,15 @@ def compared(ours: Contestant, theirs: Contestant) -> dict[str, float]:
     return found
 
 
-def _figures(spent: list[float], ours: list[float], ceilings: list[float], flops: float, count: int) -> dict[str, Any]:
+def _figures(theirs: list[Spent], ours: list[Spent], ceilings: list[float], flops: float, count: int) -> dict[str, Any]:
     """Medians over rounds of what is measured in each, and how many times faster ours is, with the extremes."""
-    ratios = [one / other for one, other in zip(spent, ours, strict=True)]
+    ratios = [one.wall / other.wall for one, other in zip(theirs, ours, strict=True)]
     return {
         "ratio": statistics.median(ratios),
         "spread": [min(ratios), max(ratios)],
-        "mfu": statistics.median(flops / one / top for one, top in zip(spent, ceilings, strict=True)),
-        "samples_per_s": count / statistics.median(spent),
+        "cpu_ratio": statistics.median(one.cpu / other.cpu for one, other in zip(theirs, ours, strict=True)),
+        "mfu": statistics.median(flops / one.wall / top for one, top in zip(theirs, ceilings, strict=True)),
+        "samples_per_s": count / statistics.median(one.wall for one in theirs),
     }
 
 
@@ -118,9 +120,9 @@ def table(found: Mapping[str, Any]) -> str:
         f"medians of {found['rounds']} rounds",
         f"losses differ by at most {differences}; {found['useful_gflop']:.1f} useful GFLOP a step, "
         f"matrix products reach {found['ceiling_gflops']:.0f} GFLOP/s",
-        "| | samples/s | MFU | peak GiB | kept for backward MiB | ours is faster by |",
-        "|---|---|---|---|---|---|",
-        f"| ours | {_cells(found, found, 'ours')} | |",
+        "| | samples/s | MFU | peak GiB | kept for backward MiB | ours is faster by | in CPU time |",
+        "|---|---|---|---|---|---|---|",
+        f"| ours | {_cells(found, found, 'ours')} | | |",
     ]
     titles = {
         "peer": found["peer"]["name"],
@@ -131,7 +133,8 @@ def table(found: Mapping[str, Any]) -> str:
         if kind in found:
             low, high = found[kind]["spread"]
             faster = f"{found[kind]['ratio']:.2f} ({low:.2f} to {high:.2f})"
-            lines.append(f"| {title} | {_cells(found, found[kind], kind)} | {faster} |")
+            cells = f"{_cells(found, found[kind], kind)} | {faster} | {found[kind]['cpu_ratio']:.2f}"
+            lines.append(f"| {title} | {cells} |")
     return "\n".join(lines)
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import multiprocessing
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock, and of all threads of the process together: other load hardly changes those."""
+
+    wall: float
+    cpu: float
 
 
 class Contestant:
@@ -36,17 +45,16 @@ class Contestant:
         """What the method returned; raises what it raised."""
         return self._ask(method, *given)[0]
 
-    def seconds(self, method: str, *given: Any) -> float:
+    def timed(self, method: str, *given: Any) -> Spent:
         """How long it took, measured there."""
-        spent: float = self._ask(method, *given)[1]
-        return spent
+        return self._ask(method, *given)[1]
 
     def peak(self) -> float:
         """The most memory that the process has held, in GiB."""
         held: float = self._ask("")[0]
         return held
 
-    def _ask(self, method: str, *given: Any) -> tuple[Any, float]:
+    def _ask(self, method: str, *given: Any) -> tuple[Any, Spent]:
         self._pipe.send((method, given))
         error, result, spent = self._pipe.recv()
         if error is not None:
@@ -65,10 +73,11 @@ def _serve(pipe: Connection, threads: int, build: Callable[..., Any], given: tup
         try:
             built = build(*given) if built is None else built
             work = getattr(built, method) if method else _peak
-            start = time.perf_counter()
-            pipe.send((None, work(*arguments), time.perf_counter() - start))
+            start, cpu = time.perf_counter(), time.process_time()
+            result = work(*arguments)
+            pipe.send((None, result, Spent(time.perf_counter() - start, time.process_time() - cpu)))
         except Exception as error:
-            pipe.send((error, None, 0.0))
+            pipe.send((error, None, Spent(0.0, 0.0)))
 
 
 def _peak() -> float:
@@ -77,16 +86,16 @@ def _peak() -> float:
 
 def in_turns(
     contestants: Mapping[str, Contestant], method: str, rounds: int, warm: int, between: Callable[[], float]
-) -> tuple[dict[str, list[float]], list[float]]:
-    """By name the seconds of `method` in each round, and what `between` measured behind each; who goes first changes
-    from round to round, and the first `warm` are not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+) -> tuple[dict[str, list[Spent]], list[float]]:
+    """By name what `method` took in each round, and what `between` measured behind each; who goes first changes from
+    round to round, and the first `warm` are not counted."""
+    spent: dict[str, list[Spent]] = {name: [] for name in contestants}
     measured = []
     for turn in range(-warm, rounds):
         for name in list(contestants)[:: 1 if turn % 2 else -1]:
-            spent = contestants[name].seconds(method)
+            taken = contestants[name].timed(method)
             if turn >= 0:
-                seconds[name].append(spent)
+                spent[name].append(taken)
         if turn >= 0:
             measured.append(between())
-    return seconds, measured
+    return spent, measured

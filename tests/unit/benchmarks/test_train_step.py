@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import train_step
 from benchmarks.flops import useful
 from benchmarks.steps import PADDED, Ours, Size, Theirs, batches
-from benchmarks.turns import Contestant, in_turns
+from benchmarks.turns import Contestant, Spent, in_turns
 from vltk.errors import VltkError
 
 TOY = Size(32, 2, 3, 3, 2, image=64, hidden=6, batch=4, vocab=1100, codes=64)
@@ -67,7 +67,7 @@ def test_texts_are_padded_as_each_side_pads_them() -> None:
 def test_contestants_work_in_processes_of_their_own() -> None:
     with Contestant(1, os.getpid) as one:
         assert one("conjugate") not in (0, os.getpid())
-        assert one.seconds("conjugate") >= 0 and one.peak() > 0.01
+        assert one.timed("conjugate").wall >= 0 and one.peak() > 0.01
         with pytest.raises(AttributeError, match="no attribute 'step'"):
             one("step")
 
@@ -79,17 +79,18 @@ def test_who_goes_first_changes() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def seconds(self, method: str) -> float:
+        def timed(self, method: str) -> Spent:
             order.append(self.name)
-            return 1.0
+            return Spent(1.0, 2.0)
 
     contestants: Any = {name: Noted(name) for name in ("a", "b")}
-    seconds, between = in_turns(contestants, "step", rounds=3, warm=1, between=lambda: float(len(order)))
+    spent, between = in_turns(contestants, "step", rounds=3, warm=1, between=lambda: float(len(order)))
     assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
-    assert seconds == {"a": [1.0] * 3, "b": [1.0] * 3} and between == [4, 6, 8]
+    assert spent == {"a": [Spent(1.0, 2.0)] * 3, "b": [Spent(1.0, 2.0)] * 3} and between == [4, 6, 8]
 
 
 def test_figures_are_medians_of_what_is_measured_in_a_round() -> None:
-    figures = train_step._figures([2.0, 9.0, 4.0], [1.0, 3.0, 4.0], [10.0, 10.0, 20.0], 40.0, 8)
-    assert (figures["ratio"], figures["spread"]) == (2.0, [1.0, 3.0])
+    theirs, ours = ([Spent(one, 3 * one) for one in some] for some in ([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]))
+    figures = train_step._figures(theirs, ours, [10.0, 10.0, 20.0], 40.0, 8)
+    assert (figures["ratio"], figures["spread"], figures["cpu_ratio"]) == (2.0, [1.0, 3.0], 2.0)
     assert figures["samples_per_s"] == 2.0 and figures["mfu"] == pytest.approx(0.5)
