@@ -35,7 +35,7 @@ BATCHES, LENGTHS, IMAGES, DEPTHS, SAMPLES = (
     (16, 32, 64, 128, 256),
     (64, 112, 160, 224),
     (2, 4, 8, 16),
-    (256, 1024, 4096),
+    (128, 512, 2048),
 )
 Build = Callable[[], Ours]
 

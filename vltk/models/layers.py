@@ -126,6 +126,7 @@ class DropPath(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D), zero or divided by 1 - p."""
+        assert x.dim() == 3, "packed tokens know no samples"
         return x * F.dropout(x.new_ones(len(x), 1, 1), self.p, self.training)
 
 
@@ -167,8 +168,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks and the final norm, which the caller applies where the normalised states are read.
 
-    drop_path: how probably a branch of the last block is left out of a sample; even steps to there from 0 in the first
-    (of images alone: packed tokens know no samples).
+    drop_path: how probably a branch of the last block is left out of a sample; even steps to there from 0 in the first.
     Post-LN blocks end in a norm of their own: there the final one changes nothing. Where `recomputes` is set, backward
     finds only the inputs of the blocks, and computes what is between them again (arXiv 1604.06174).
     """
