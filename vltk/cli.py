@@ -326,6 +326,28 @@ def plan(
 
 
 @app.command()
+def bench(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="Which. Default: the last one.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Steps of each stream that are timed.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What this machine gives a recipe: its ceilings, the step of each stream, the loader, MFU."""
+    import json
+
+    from vltk import recipe as recipes
+    from vltk.log import console
+    from vltk.plan import bench as benches
+
+    found = benches.bench(recipes.load(recipe, overrides or []), stage, rounds)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        console.print(benches.table(found))
+
+
+@app.command()
 def doctor() -> None:
     """See whether this machine can train: packages, devices, room, two processes, ten steps."""
     from vltk.doctor import examine

@@ -124,6 +124,7 @@ class Monitor:
         told += [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
         losses = "  ".join(told)
         rates = f"{row['samples_per_s']:.0f} samples/s  wait {row['data_wait']:.0%}  {row['memory_gb']:.1f} GB"
+        rates += f"  MFU {row['mfu']:.0%}" if "mfu" in row else ""
         self.latest[row["stream"]] = f"{losses}  {rates}"
         if self.live:
             self.progress.update(self.task, completed=row["step"], description=f"{self.stage} {_clock(seconds_left)}")

@@ -48,6 +48,7 @@ COMMANDS = [
     ["import", "hf"],
     ["sweep"],
     ["plan"],
+    ["bench"],
 ]
 
 

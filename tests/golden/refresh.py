@@ -1,6 +1,6 @@
 """Stores the losses anew, after a change that is meant to change them: python -m tests.golden.refresh [NAME ...]
 
-Names are those of the objectives, and `order`. Say in the changelog why they changed.
+Names are those of the objectives, `order`, and `work`. Say in the changelog why they changed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from tests import harness
 from tests.golden.curves import FOLDER, OBJECTIVES, curve, order
+from tests.golden.work import work
 
 
 def main(names: list[str]) -> None:
-    for name in names or [*OBJECTIVES, "order"]:
+    others = {"order": _order, "work": work}
+    for name in names or [*OBJECTIVES, *others]:
         path = FOLDER / f"{name}.json"
-        path.write_text(json.dumps(_order() if name == "order" else curve(name), indent=1) + "\n")
+        path.write_text(json.dumps(others[name]() if name in others else curve(name), indent=1) + "\n")
         print(path)
 
 

@@ -1,4 +1,5 @@
-"""Losses of twenty steps are those that were stored: a silent change of the mathematics or the data order is seen.
+"""Losses of twenty steps are those that were stored: a silent change of the mathematics or the data order is seen, and
+so is a step that does more than it did.
 
 Where a change is meant: python -m tests.golden.refresh, and say why in the changelog.
 """
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tests.golden.curves import OBJECTIVES, STEPS, curve, order, stored
+from tests.golden.work import work
 
 
 @pytest.fixture(params=[1, 2])
@@ -40,3 +42,13 @@ def test_what_is_stored_is_a_run_that_learns(objective: str) -> None:
 
 def test_order_and_masks_are_those_stored(home: Path) -> None:
     assert order() == stored("order")
+
+
+def test_a_step_does_no_more_than_it_did() -> None:
+    """FLOPs and operators by stream; where fewer are meant, store them, so that they cannot grow again unseen."""
+    found, wanted = work(), stored("work")
+    assert {stream: counts["flops"] for stream, counts in found.items()} == {
+        stream: counts["flops"] for stream, counts in wanted.items()
+    }
+    for stream, counts in wanted.items():
+        assert found[stream]["operators"] <= counts["operators"], stream

@@ -1,7 +1,8 @@
 """The one transformer block of every encoder: pre-LN (ViT, arXiv 2010.11929) or post-LN (BERT, arXiv 1810.04805).
 
-Shapes: B batch, N tokens, R rows read, D width, H heads. A last block runs its queries only at the rows that are
-read (`Rows`); keys and values always come from all tokens, so the result equals the full computation at those rows.
+Shapes: B batch, N tokens, K real tokens of the batch, R rows read, D width, H heads. Padded sequences are packed: all
+but attention runs on (K, D). A last block runs its queries only at the rows that are read (`Rows`); keys and values
+always come from all tokens, so the result equals the full computation at those rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vltk.errors import RecipeError
+from vltk.models.packing import Packing
 
 KeyValue = tuple[Tensor, Tensor]  # of one layer, each (B, H, N, D/H)
 
@@ -39,8 +41,10 @@ class Rows:
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # True first, ascending
         return cls(order, mask.gather(1, order))
 
-    def take(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, R, D)."""
+    def take(self, tokens: Tensor, packing: Packing | None = None) -> Tensor:
+        """(B, N, D), or (K, D) packed, -> (B, R, D)."""
+        if packing is not None:
+            return tokens.index_select(0, packing.numbers(self.index).flatten()).view(*self.index.shape, -1)
         return tokens.gather(1, self.index[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
@@ -55,18 +59,24 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
-        """x (B, N, D), mask additive and broadcastable to (B, H, N, N) -> (B, N, D), or (B, R, D) with `rows`."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None, packing: Packing | None = None
+    ) -> Tensor:
+        """x (B, N, D), mask additive and broadcastable to (B, H, N, N) -> (B, N, D), or (B, R, D) with `rows`.
+
+        With `packing` x is (K, D), and so is what comes back without `rows`.
+        """
         width = x.shape[-1]
         if rows is None:
-            query, key, value = self.qkv(x).chunk(3, dim=-1)
+            query, key, value = _padded(self.qkv(x), packing).chunk(3, dim=-1)
         else:
             weight, bias = self.qkv.weight, self.qkv.bias
-            query = F.linear(rows.take(x), weight[:width], bias[:width])
-            key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+            query = F.linear(rows.take(x, packing), weight[:width], bias[:width])
+            key, value = _padded(F.linear(x, weight[width:], bias[width:]), packing).chunk(2, dim=-1)
             mask = _mask_at(mask, rows)
         query, key, value = (_split(part, self.heads) for part in (query, key, value))
-        return self.out(_merge(attend(query, key, value, mask)))
+        attended = _merge(attend(query, key, value, mask))
+        return self.out(attended if packing is None or rows is not None else packing.pack(attended))
 
     def step(self, x: Tensor, past: KeyValue | None, mask: Tensor | None) -> tuple[Tensor, KeyValue]:
         """x (R, n, D), the tokens behind those of `past` -> (R, n, D), and the keys and values of all of them."""
@@ -111,6 +121,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     return scores.softmax(-1).to(value.dtype) @ value
 
 
+def _padded(x: Tensor, packing: Packing | None) -> Tensor:
+    return x if packing is None else packing.pad(x)
+
+
 def _split(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, N, D) -> (B, H, N, D/H)
 
@@ -141,6 +155,7 @@ class DropPath(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D), zero or divided by 1 - p."""
+        assert x.dim() == 3, "packed tokens know no samples"
         return x * F.dropout(x.new_ones(len(x), 1, 1), self.p, self.training)
 
 
@@ -167,10 +182,12 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D), or (B, R, D) at `rows`."""
-        attended = self.attention(x if self.post else self.attention_norm(x), mask, rows)
-        x = (x if rows is None else rows.take(x)) + self.drop_path(self.dropout(attended))
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, rows: Rows | None = None, packing: Packing | None = None
+    ) -> Tensor:
+        """(B, N, D), or (K, D) packed, -> the same, or (B, R, D) at `rows`."""
+        attended = self.attention(x if self.post else self.attention_norm(x), mask, rows, packing)
+        x = (x if rows is None else rows.take(x, packing)) + self.drop_path(self.dropout(attended))
         if self.post:
             x = self.attention_norm(x)
             return self.mlp_norm(x + self.drop_path(self.dropout(self.mlp(x))))
@@ -204,21 +221,27 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, mlp, eps, activation, dropout, rate, norm) for rate in rates)
         self.norm = nn.LayerNorm(width, eps=eps) if norm == "pre" else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor | None, reads: list[Rows | None]) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, reads: list[Rows | None], packing: Packing | None = None
+    ) -> list[Tensor]:
         """Runs `len(reads)` passes that lie behind one another in the batch, the last block only where each is read.
 
-        x (P * B, N, D), mask for that batch or one that broadcasts, reads one entry a pass (None: all rows)
-        -> P tensors (B, R, D) before the final norm.
+        x (P * B, N, D), mask for that batch or one that broadcasts, reads one entry a pass (None: all rows), packing
+        of a pass, the same for each -> P tensors (B, R, D) before the final norm.
         """
+        passes = len(reads)
+        whole = None if packing is None else packing.repeated(passes)
+        x = x if whole is None else whole.pack(x)
         for block in self.blocks[:-1]:
-            x = self._run(block, x, mask)
+            x = self._run(block, x, mask, None, whole)
         last = self.blocks[-1]
         if all(rows is None for rows in reads):
-            return list(self._run(last, x, mask).chunk(len(reads)))
-        masks = [mask] * len(reads) if mask is None or mask.shape[0] == 1 else list(mask.chunk(len(reads)))
-        return [self._run(last, part, m, rows) for part, m, rows in zip(x.chunk(len(reads)), masks, reads, strict=True)]
+            return list(_padded(self._run(last, x, mask, None, whole), whole).chunk(passes))
+        masks = [mask] * passes if mask is None or mask.shape[0] == 1 else list(mask.chunk(passes))
+        hidden = [self._run(last, *given, packing) for given in zip(x.chunk(passes), masks, reads, strict=True)]
+        return [_padded(h, packing) if rows is None else h for h, rows in zip(hidden, reads, strict=True)]
 
-    def _run(self, block: nn.Module, *inputs: Tensor | Rows | None) -> Any:
+    def _run(self, block: nn.Module, *inputs: Tensor | Rows | Packing | None) -> Any:
         if self.recomputes and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vltk.models.layers import Rows
+from vltk.models.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Text:
     def take(self, rows: Tensor) -> Text:
         """The texts of these numbers (P,), as often as they are named."""
         return Text(self.ids[rows], self.lengths[rows])
+
+    @property
+    def packing(self) -> Packing | None:
+        """Where the real tokens lie; None where nothing is padded."""
+        return Packing.of(self.lengths, self.ids.shape[1])
 
     @property
     def real(self) -> Tensor:

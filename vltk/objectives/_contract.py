@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
+from vltk.objectives._entropy import cross_entropy
 
 NEAR_CONTRAST, NEAR_PRIOR = 1e-3, 0.01  # of the loss at chance: a loss so near to it is at it
 
@@ -187,5 +187,5 @@ def at_prior(loss: float, matched: float) -> str | None:
 
 def prediction(logits: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     """logits (K, V), target (K,) -> the weighted sum of cross-entropies and the accuracy (NaN when K is 0)."""
-    loss = weight * F.cross_entropy(logits.float(), target, reduction="sum")
-    return loss, (logits.detach().argmax(-1) == target).float().mean()
+    loss, hits = cross_entropy(logits, target)
+    return weight * loss, hits / len(target)

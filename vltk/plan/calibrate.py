@@ -100,7 +100,7 @@ def short(stage: Stage, few: bool) -> Stage:
 
 def steps_of(recipe: Recipe, name: str, stage: Stage, folder: Path) -> Run:
     """Trains the stage in `folder`, which is left with random weights of what it starts from."""
-    sources: dict[str, Source] = {value: _source(recipe, value, folder) for value in named(stage)}
+    sources: dict[str, Source] = {value: stand_in(recipe, value, folder) for value in named(stage)}
     own = RunFolder(folder / "own")
     own.path.mkdir()
     setup = build(name, stage, own, sources)
@@ -146,7 +146,7 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _source(recipe: Recipe, value: str, folder: Path) -> Source:
+def stand_in(recipe: Recipe, value: str, folder: Path) -> Source:
     """A run of an earlier stage with random weights; runs and folders that are no stage are what they are."""
     import yaml
 

@@ -20,6 +20,7 @@ from vltk.train.saving import Saver
 from vltk.train.setup import Setup, go_back, pieces_of
 from vltk.train.signals import Signals, Stopped
 from vltk.train.together import on_main
+from vltk.train.utilisation import Utilisation
 from vltk.train.weights import keep_best, write_final
 
 Rows = list[dict[str, Any]]
@@ -52,7 +53,8 @@ def _trained(setup: Setup, evaluator: Evaluator | None) -> bool:
 
 def _train(setup: Setup, evaluator: Evaluator | None) -> None:
     stage, engine = setup.stage, setup.engine
-    recorder, metrics = Recorder(setup.seconds), JsonLines(setup.folder.path / "metrics.jsonl")
+    utilisation = Utilisation(engine.device, stage.precision)
+    recorder, metrics = Recorder(setup.seconds, utilisation), JsonLines(setup.folder.path / "metrics.jsonl")
     health = Health(setup.name, setup.pretraining, since=max(stage.optimizer.warmup, stage.steps // 10))
     saver = Saver(setup.folder.checkpoints, stage.checkpoint, setup.wanted, partial(_saved, setup))
     with Signals() as signals, Monitor(setup.name, stage.steps, setup.first) as monitor, saver:
@@ -62,7 +64,8 @@ def _train(setup: Setup, evaluator: Evaluator | None) -> None:
             pulse.step(step, stage.faults.hang)
             lr = learning_rate(stage.optimizer, step, stage.steps)
             inputs = [on_device(batch.tensors, engine.device) for batch in batches]
-            record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
+            with utilisation.counting(stream):
+                record = run_step(engine, setup.pretraining, stream, inputs, step, stage.seed)
             record.note(engine.scale.metrics())
             norm = engine.step(lr, stream, step, weight_decay(stage.optimizer, step, stage.steps))
             overflowed = engine.scale.overflowed

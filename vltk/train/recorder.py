@@ -14,6 +14,7 @@ from torch import Tensor
 from vltk import dist
 from vltk.models.codebooks._usage import usage
 from vltk.train.accumulate import Record
+from vltk.train.utilisation import Utilisation
 
 
 @dataclass
@@ -33,8 +34,9 @@ class Recorder:
     """Means since the last row, stream by stream; a row a stream that was trained in between, with its steps: from
     the rows the order of the streams can be read back."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, utilisation: Utilisation | None = None) -> None:
         self.before, self.started, self.waited = seconds, time.monotonic(), 0.0
+        self._utilisation = utilisation
         self._open()
 
     @property
@@ -67,10 +69,17 @@ class Recorder:
             "data_wait": round(waited / window, 4),
             "memory_gb": round(memory_gb(), 3),
             "seconds": round(self.seconds, 2),
-        }
+        } | self._mfu(window)
         rows = [_row(step, name, sums) | shared for name, sums in self.streams.items()]
         self._open()
         return rows
+
+    def _mfu(self, window: float) -> dict[str, float]:
+        if self._utilisation is None:
+            return {}
+        steps = {name: len(sums.steps) for name, sums in self.streams.items()}
+        found = self._utilisation.of(steps, window, time.monotonic() - self.started)
+        return {} if found is None else {"mfu": round(found, 4)}
 
     def _open(self) -> None:
         self.streams: dict[str, _Sums] = {}

@@ -32,7 +32,7 @@ def counted(model: Any, names: tuple[str, ...], batch: dict[str, torch.Tensor], 
         def count(module: Any, inputs: Any, name: str = name) -> None:
             seen[name] = seen.get(name, 0) + len(inputs[0])
 
-        hooks.append(getattr(model, name).transformer.blocks[0].register_forward_pre_hook(count))
+        hooks.append(getattr(model, name).transformer.register_forward_pre_hook(count))
     tiny.pretraining(model, *names, codes=codes)("all", batch, 0)
     for hook in hooks:
         hook.remove()
@@ -82,7 +82,7 @@ def test_the_codebook_is_asked_once_when_codes_are_not_cached() -> None:
 def test_two_towers_run_once_each() -> None:
     model, seen = tiny.clip(), []
     for tower in (model.image, model.text):
-        tower.transformer.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+        tower.transformer.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     tiny.pretraining(model, "itc")("all", tiny.batch(SIZE), 0)
     assert seen == [SIZE, SIZE]
 
@@ -93,16 +93,16 @@ def test_the_last_block_runs_only_at_rows_that_are_read() -> None:
     for name in ("image", "text", "fusion"):
 
         def note(module: Any, inputs: Any, output: torch.Tensor, name: str = name) -> None:
-            seen.setdefault(name, []).append(output.shape[1])
+            seen.setdefault(name, []).append(output.shape[:-1].numel())
 
         getattr(model, name).transformer.blocks[-1].register_forward_hook(note)
     batch = tiny.batch(SIZE, matched=(1, 0, 1, 1, 0, 1))
     tiny.pretraining(model, "itc", "itm", "mmm")("all", batch, 0)
-    length = batch["text"].shape[1]
-    assert seen["image"] == [1, 1 + tiny.PATCHES]  # clean: CLS; masked: everything, as the fused pass reads it
-    assert seen["text"] == [1, length]
+    # clean: CLS; masked: everything, as the fused pass reads it, but no padding
+    assert seen["image"] == [SIZE, SIZE * (1 + tiny.PATCHES)]
+    assert seen["text"] == [SIZE, int(batch["text_length"].sum())]
     masked = batch["image_masked_at"].sum(1) + batch["text_masked_at"].sum(1)
-    assert seen["fusion"] == [1 + int(masked.max())]
+    assert seen["fusion"] == [SIZE * (1 + int(masked.max()))]
 
 
 def test_a_plan_has_the_fewest_passes() -> None:

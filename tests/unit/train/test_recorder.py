@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vltk.log import Monitor
+from vltk.train import utilisation
 from vltk.train.accumulate import Record
 from vltk.train.recorder import Recorder
 
@@ -43,3 +44,26 @@ def test_the_health_of_a_tokenizer_stands_in_its_line(capsys: pytest.CaptureFixt
     Monitor("codes", 10, 0).show(recorder.rows(1, 1e-3, 0.0)[0], 5.0)
     said = capsys.readouterr().out
     assert "image: mim 1.0000  2 codes used  2 dead  perplexity 2.0  20.0 dB  " in said
+
+
+def test_mfu_is_that_of_the_steps_of_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first step of a stream is counted, forward and backward; the ceiling is not measured before it has to be."""
+    asked: list[float] = []
+    monkeypatch.setattr(utilisation, "products", lambda *given: asked.append(given[2]) or 3.0e6)
+    monkeypatch.setattr(utilisation, "PATIENCE", 100)
+    weight, found = torch.randn(10, 20, requires_grad=True), utilisation.Utilisation(torch.device("cpu"), "bf16")
+    for _ in range(2):
+        with found.counting("image"):
+            (torch.randn(5, 10) @ weight).sum().backward()
+    assert found.of({"image": 3}, 0.5, trained=99) is None and not asked
+    assert found.of({"image": 3}, 0.5, trained=101) == pytest.approx(3 * 2 * (2 * 5 * 10 * 20) / 0.5 / 3.0e6)
+    recorder = Recorder(0.0, found)
+    recorder.add(1, "image", record(), 8, 1.0)
+    (row,) = recorder.rows(1, 1e-3, 0.0)
+    assert "mfu" not in row
+    monkeypatch.setattr(utilisation, "PATIENCE", 0)
+    recorder.add(2, "image", record(), 8, 1.0)
+    (row,) = recorder.rows(2, 1e-3, 0.0)
+    assert row["mfu"] > 0 and len(asked) == 1
+    Monitor("image", 10, 0).show(row | {"mfu": 0.526}, 5.0)
+    assert " GB  MFU 53%" in capsys.readouterr().out

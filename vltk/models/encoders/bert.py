@@ -51,7 +51,9 @@ class TextTransformer(nn.Module):
         return self.dropout(self.embedding_norm(x))
 
     def encode(self, passes: list[Text], reads: list[Rows | None]) -> list[Tokens]:
-        """Passes of equal shape (clean and masked ids of the same texts) run as one batch."""
+        """Passes of the same texts (clean and masked ids) run as one batch."""
         text = Text.stacked(passes)
-        hidden = self.transformer(self.embed(text.ids), padding_mask(text.lengths, text.ids.shape[1]), reads)
+        packing = passes[0].packing
+        mask = None if packing is None else padding_mask(text.lengths, text.ids.shape[1])
+        hidden = self.transformer(self.embed(text.ids), mask, reads, packing)
         return [Tokens(h, self.transformer.norm, rows) for h, rows in zip(hidden, reads, strict=True)]

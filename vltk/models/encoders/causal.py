@@ -47,10 +47,11 @@ class CausalTransformer(nn.Module):
         return self.words(ids) + self.positions.weight[: ids.shape[1]]
 
     def encode(self, passes: list[Text], reads: list[Rows | None]) -> list[Tokens]:
-        """Passes of equal shape run as one batch; `Rows.first` of a pass means its last real token."""
+        """Passes of the same texts run as one batch; `Rows.first` of a pass means its last real token."""
         text = Text.stacked(passes)
         reads = [None if rows is None else _ends(part) for part, rows in zip(passes, reads, strict=True)]
-        hidden = self.transformer(self.embed(text.ids), causal_mask(text.ids.shape[1], text.ids.device), reads)
+        mask = causal_mask(text.ids.shape[1], text.ids.device)
+        hidden = self.transformer(self.embed(text.ids), mask, reads, passes[0].packing)
         return [
             Tokens(h, self.transformer.norm, rows, part.lengths - 1)
             for h, rows, part in zip(hidden, reads, passes, strict=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vltk.models.layers import Rows, Transformer, init_weights, padding_mask
+from vltk.models.packing import Packing
 from vltk.models.tokens import Text, Tokens
 
 
@@ -43,8 +44,10 @@ class JointTransformer(nn.Module):
         patches = self.image_projection(image.before_norm)  # (B, 1 + N, D)
         words = self.text_projection(text.before_norm)  # (B, T, D)
         x = torch.cat([self.cls.to(words.dtype).expand(len(words), 1, -1), patches, words], dim=1)
-        mask = padding_mask(1 + patches.shape[1] + lengths, x.shape[1])
-        return Tokens(self.transformer(x, mask, [rows])[0], self.transformer.norm, rows)
+        whole = 1 + patches.shape[1] + lengths
+        packing = Packing.of(whole, x.shape[1])
+        mask = None if packing is None else padding_mask(whole, x.shape[1])
+        return Tokens(self.transformer(x, mask, [rows], packing)[0], self.transformer.norm, rows)
 
 
 def fused_rows(image_at: Tensor | None, text_at: Tensor | None, text: Text, patches: int) -> Tensor:

@@ -22,6 +22,7 @@ from vltk.errors import VltkError
 from vltk.recipe import Optimizer
 from vltk.train.engines._deepspeed import deepspeed, deepspeed_utils, join, scale_outside, tamed
 from vltk.train.engines._mapping import settings, stage
+from vltk.train.engines._memory import keep_freed
 from vltk.train.engines._orders import Orders
 from vltk.train.engines._parts import Part, fragment, partition
 from vltk.train.engines._scale import LossScale, Precision
@@ -42,6 +43,7 @@ class DeepSpeed:
     ) -> None:
         self._stage = stage(config)
         self.device = dist.device()
+        keep_freed(self.device)
         self.module = module.to(self.device)
         self._groups, self._clip = groups, options.clip
         self.scale = LossScale(dynamic=precision == "fp16")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vltk import dist
 from vltk.checkpoint import Piece, shared
 from vltk.recipe import Optimizer
+from vltk.train.engines._memory import keep_freed
 from vltk.train.engines._scale import LOW, LossScale, Precision
 from vltk.train.engines._state import Source, agree, blocks, check, read_into, sum_gradients, weights
 from vltk.train.optim import MOMENTS, Group, TowerAdamW, clip_
@@ -26,6 +27,7 @@ class Torch:
 
     def __init__(self, module: nn.Module, groups: Sequence[Group], options: Optimizer, precision: Precision) -> None:
         self.device = dist.device()
+        keep_freed(self.device)
         self.module = module.to(self.device)
         self._groups, self._clip, self._low = groups, options.clip, LOW.get(precision)
         self.scale = LossScale(dynamic=precision == "fp16")

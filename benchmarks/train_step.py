@@ -1,0 +1,147 @@
+"""A training step of FLAVA against the same step of transformers' FlavaForPreTraining, in turns in one run.
+
+    python -m benchmarks.train_step --size tiny|base --stream image|text|pairs [--batch n] [--json]
+
+Same weights, same samples, codes given, bf16 autocast, fused AdamW; each in a process of its own, one working at a
+time. Losses are compared before anything is timed. `--shipped` adds transformers as it comes, with its codebook in the
+step. `benchmarks/README.md` says what is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.flops import useful
+from benchmarks.steps import SIZES, Ours, Theirs, batches
+from benchmarks.turns import Contestant, Spent, in_turns
+from vltk.errors import VltkError
+from vltk.train.ceiling import products
+
+STREAMS = ("image", "text", "pairs")
+CPU = torch.device("cpu")
+WARM = 2  # turns that are not counted
+EXACT, NEAR = 1e-5, 2e-2  # the most that a loss may differ, relative, in fp32 and in bf16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=list(SIZES), default="tiny")
+    parser.add_argument("--stream", choices=STREAMS, default="pairs")
+    sizes = ", ".join(f"{name} {size.batch}" for name, size in SIZES.items())
+    parser.add_argument("--batch", type=int, help=f"samples a step; default: {sizes}")
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of steps, or triples with --shipped")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shipped", action="store_true", help="transformers with its codebook in the step too")
+    parser.add_argument("--checkpoint-activations", action="store_true", help="ours with that key of the recipe too")
+    parser.add_argument("--json", action="store_true", help="the figures as one JSON object, the last line")
+    given = parser.parse_args()
+    others = {"shipped": given.shipped, "again": given.checkpoint_activations}
+    if given.shipped and given.stream == "text":
+        parser.error("--shipped: texts have no codes; take the stream image or pairs")
+    count = given.batch or SIZES[given.size].batch
+    found = measure(given.size, given.stream, count, given.rounds, given.threads, **others)
+    print(table(found))
+    if given.json:
+        print(json.dumps(found))
+
+
+def measure(
+    name: str, stream: str, count: int, rounds: int, threads: int = 2, shipped: bool = False, again: bool = False
+) -> dict[str, Any]:
+    """Conditions and figures; raises VltkError where the losses are not the same."""
+    torch.set_num_threads(threads)
+    size = SIZES[name]
+    kinds: dict[str, Any] = {"peer": partial(Theirs, size, stream, count), "ours": partial(Ours, size, stream, count)}
+    if shipped:
+        kinds["shipped"] = partial(Theirs, size, stream, count, codebook=True)
+    if again:
+        kinds["again"] = partial(Ours, size, stream, count, again=True)
+    with ExitStack() as stack:
+        contestants = {kind: stack.enter_context(Contestant(threads, build)) for kind, build in kinds.items()}
+        differences = compared(contestants["ours"], contestants["peer"])
+        spent, ceilings = in_turns(contestants, "step", rounds, WARM, partial(products, CPU, torch.bfloat16))
+        peak = {kind: contestant.peak() for kind, contestant in contestants.items()}
+        kept = {kind: contestant("kept") for kind, contestant in contestants.items()}
+    flops = useful(size, batches(size, stream, count)[0], stream)
+    figures = {kind: _figures(own, spent["ours"], ceilings, flops, count) for kind, own in spent.items()}
+    title = f"transformers {transformers.__version__} FlavaForPreTraining"
+    own = figures.pop("ours") | {key: figures["peer"][key] for key in ("ratio", "spread", "cpu_ratio")}
+    return {
+        "size": name, "stream": stream, "batch": count, "rounds": rounds, "threads": threads, "precision": "bf16",
+        "torch": torch.__version__, "load": os.getloadavg(), **own, **figures,
+        "peer": {"name": title} | figures["peer"],
+        "ceiling_gflops": statistics.median(ceilings) / 1e9, "useful_gflop": flops / 1e9,
+        "loss_differences": differences, "peak_gib": peak, "kept_mib": kept, "ceilings": ceilings,
+        "seconds": {kind: [one.wall for one in own] for kind, own in spent.items()},
+    }  # fmt: skip
+
+
+def compared(ours: Contestant, theirs: Contestant) -> dict[str, float]:
+    """The largest relative difference of a loss in fp32 and in bf16; raises VltkError where there is one to see."""
+    found = {}
+    for name, low, most in (("fp32", False, EXACT), ("bf16", True, NEAR)):
+        here, there = ours("losses", low), theirs("losses", low)
+        if here.keys() != there.keys():
+            raise VltkError(f"losses of another name: {sorted(here)} here, {sorted(there)} in transformers")
+        found[name] = max(abs(here[loss] - there[loss]) / abs(there[loss]) for loss in there)
+        if not found[name] <= most:
+            raise VltkError(f"losses differ in {name}, so the work is not the same: {here}, in transformers {there}")
+    return found
+
+
+def _figures(theirs: list[Spent], ours: list[Spent], ceilings: list[float], flops: float, count: int) -> dict[str, Any]:
+    """Medians over rounds of what is measured in each, and how many times faster ours is, with the extremes."""
+    ratios = [one.wall / other.wall for one, other in zip(theirs, ours, strict=True)]
+    return {
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "cpu_ratio": statistics.median(one.cpu / other.cpu for one, other in zip(theirs, ours, strict=True)),
+        "mfu": statistics.median(flops / one.wall / top for one, top in zip(theirs, ceilings, strict=True)),
+        "samples_per_s": count / statistics.median(one.wall for one in theirs),
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The figures as Markdown."""
+    differences = ", ".join(f"{value:.1e} in {name}" for name, value in found["loss_differences"].items())
+    lines = [
+        f"{found['size']} {found['stream']}: {found['batch']} samples a step, {found['precision']}, "
+        f"{found['threads']} threads, torch {found['torch']}, load {found['load'][0]:.1f}, "
+        f"medians of {found['rounds']} rounds",
+        f"losses differ by at most {differences}; {found['useful_gflop']:.1f} useful GFLOP a step, "
+        f"matrix products reach {found['ceiling_gflops']:.0f} GFLOP/s",
+        "| | samples/s | MFU | peak GiB | kept for backward MiB | ours is faster by | in CPU time |",
+        "|---|---|---|---|---|---|---|",
+        f"| ours | {_cells(found, found, 'ours')} | | |",
+    ]
+    titles = {
+        "peer": found["peer"]["name"],
+        "shipped": "the same with its codebook",
+        "again": "ours, activations computed again",
+    }
+    for kind, title in titles.items():
+        if kind in found:
+            low, high = found[kind]["spread"]
+            faster = f"{found[kind]['ratio']:.2f} ({low:.2f} to {high:.2f})"
+            cells = f"{_cells(found, found[kind], kind)} | {faster} | {found[kind]['cpu_ratio']:.2f}"
+            lines.append(f"| {title} | {cells} |")
+    return "\n".join(lines)
+
+
+def _cells(found: Mapping[str, Any], figures: Mapping[str, Any], kind: str) -> str:
+    memory = f"{found['peak_gib'][kind]:.2f} | {found['kept_mib'][kind]:.0f}"
+    return f"{figures['samples_per_s']:.1f} | {figures['mfu']:.0%} | {memory}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Contestants in processes of their own, with their own allocator and memory, that work in turns and never together."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import multiprocessing
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock, and of all threads of the process together: other load hardly changes those."""
+
+    wall: float
+    cpu: float
+
+
+class Contestant:
+    """A process that builds `build(*given)` when it is first asked, and calls its methods by name."""
+
+    def __init__(self, threads: int, build: Callable[..., Any], *given: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(end, threads, build, given), daemon=True)
+        self._process.start()
+        end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipe.close()
+        self._process.join()
+
+    def __call__(self, method: str, *given: Any) -> Any:
+        """What the method returned; raises what it raised."""
+        return self._ask(method, *given)[0]
+
+    def timed(self, method: str, *given: Any) -> Spent:
+        """How long it took, measured there."""
+        return self._ask(method, *given)[1]
+
+    def peak(self) -> float:
+        """The most memory that the process has held, in GiB."""
+        held: float = self._ask("")[0]
+        return held
+
+    def _ask(self, method: str, *given: Any) -> tuple[Any, Spent]:
+        self._pipe.send((method, given))
+        error, result, spent = self._pipe.recv()
+        if error is not None:
+            raise error
+        return result, spent
+
+
+def _serve(pipe: Connection, threads: int, build: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    torch.set_num_threads(threads)
+    built = None
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            built = build(*given) if built is None else built
+            work = getattr(built, method) if method else _peak
+            start, cpu = time.perf_counter(), time.process_time()
+            result = work(*arguments)
+            pipe.send((None, result, Spent(time.perf_counter() - start, time.process_time() - cpu)))
+        except Exception as error:
+            pipe.send((error, None, Spent(0.0, 0.0)))
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def in_turns(
+    contestants: Mapping[str, Contestant], method: str, rounds: int, warm: int, between: Callable[[], float]
+) -> tuple[dict[str, list[Spent]], list[float]]:
+    """By name what `method` took in each round, and what `between` measured behind each; who goes first changes from
+    round to round, and the first `warm` are not counted."""
+    spent: dict[str, list[Spent]] = {name: [] for name in contestants}
+    measured = []
+    for turn in range(-warm, rounds):
+        for name in list(contestants)[:: 1 if turn % 2 else -1]:
+            taken = contestants[name].timed(method)
+            if turn >= 0:
+                spent[name].append(taken)
+        if turn >= 0:
+            measured.append(between())
+    return spent, measured

@@ -1,0 +1,96 @@
+"""The benchmark of the step: both sides do the same work, it is counted rightly, and they take turns."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import train_step
+from benchmarks.flops import useful
+from benchmarks.steps import PADDED, Ours, Size, Theirs, batches
+from benchmarks.turns import Contestant, Spent, in_turns
+from vltk.errors import VltkError
+
+TOY = Size(32, 2, 3, 3, 2, image=64, hidden=6, batch=4, vocab=1100, codes=64)
+STREAMS = {"image": {"mim"}, "text": {"mlm"}, "pairs": {"itc", "itm", "mmm_image", "mmm_text"}}
+
+
+class Here:
+    """What a contestant of another process answers, in this one."""
+
+    def __init__(self, built: Any) -> None:
+        self.built = built
+
+    def __call__(self, method: str, *given: Any) -> Any:
+        return getattr(self.built, method)(*given)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_both_do_the_same_work(stream: str) -> None:
+    ours, theirs = Ours(TOY, stream, 4), Theirs(TOY, stream, 4)
+    found = train_step.compared(Here(ours), Here(theirs))  # type: ignore[arg-type]
+    assert set(ours.losses(False)) == STREAMS[stream] and found["fp32"] < 1e-5
+    assert 0 < ours.kept() < theirs.kept()
+    for _ in range(2):
+        ours.step()
+        theirs.step()
+    assert ours.losses(False) == pytest.approx(theirs.losses(False), rel=1e-2)
+    assert Ours(TOY, stream, 4, again=True).kept() < ours.kept()
+
+
+def test_other_losses_are_refused() -> None:
+    with pytest.raises(VltkError, match="losses of another name"):
+        train_step.compared(Here(Ours(TOY, "image", 4)), Here(Theirs(TOY, "text", 4)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_useful_flops_are_those_that_run(stream: str) -> None:
+    """All that is useful but the rows of the last blocks that nobody reads; attention alone runs over padding."""
+    own, _ = batches(TOY, stream, 4)
+    ours = Ours(TOY, stream, 4)
+    with FlopCounterMode(display=False) as counted:
+        ours.step()
+    assert 0.75 * useful(TOY, own, stream) < counted.get_total_flops() < 1.02 * useful(TOY, own, stream)
+
+
+def test_texts_are_padded_as_each_side_pads_them() -> None:
+    own, given = batches(TOY, "text", 16)
+    assert own["text"].shape[1] == int(own["text_length"].max()) < PADDED == given["input_ids"].shape[1]
+    assert given["attention_mask"].sum() == own["text_length"].sum()
+    assert (given["mlm_labels"] >= 0).sum() == own["text_masked_at"].sum()
+    assert 15 < own["text_length"].float().mean() < 25
+
+
+def test_contestants_work_in_processes_of_their_own() -> None:
+    with Contestant(1, os.getpid) as one:
+        assert one("conjugate") not in (0, os.getpid())
+        assert one.timed("conjugate").wall >= 0 and one.peak() > 0.01
+        with pytest.raises(AttributeError, match="no attribute 'step'"):
+            one("step")
+
+
+def test_who_goes_first_changes() -> None:
+    order: list[str] = []
+
+    class Noted:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def timed(self, method: str) -> Spent:
+            order.append(self.name)
+            return Spent(1.0, 2.0)
+
+    contestants: Any = {name: Noted(name) for name in ("a", "b")}
+    spent, between = in_turns(contestants, "step", rounds=3, warm=1, between=lambda: float(len(order)))
+    assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
+    assert spent == {"a": [Spent(1.0, 2.0)] * 3, "b": [Spent(1.0, 2.0)] * 3} and between == [4, 6, 8]
+
+
+def test_figures_are_medians_of_what_is_measured_in_a_round() -> None:
+    theirs, ours = ([Spent(one, 3 * one) for one in some] for some in ([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]))
+    figures = train_step._figures(theirs, ours, [10.0, 10.0, 20.0], 40.0, 8)
+    assert (figures["ratio"], figures["spread"], figures["cpu_ratio"]) == (2.0, [1.0, 3.0], 2.0)
+    assert figures["samples_per_s"] == 2.0 and figures["mfu"] == pytest.approx(0.5)

@@ -1,0 +1,114 @@
+"""Packing: what it skips changes nothing. The plain form, where every token of the padded batch runs, is the oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests import tiny
+from vltk.models.layers import Rows, Transformer, causal_mask, padding_mask
+from vltk.models.packing import Packing
+from vltk.train.accumulate import run_step
+
+B, N, D = 5, 9, 16
+LENGTHS = torch.tensor([9, 4, 7, 2, 9])
+REAL = torch.arange(N) < LENGTHS[:, None]
+
+
+def packing() -> Packing:
+    made = Packing.of(LENGTHS, N)
+    assert made is not None
+    return made
+
+
+def transformer(norm: str) -> Transformer:
+    torch.manual_seed(0)
+    made = Transformer(D, depth=2, heads=4, mlp=24, eps=1e-12, norm=norm)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_real_tokens_stand_behind_one_another() -> None:
+    x = torch.randn(B, N, D)
+    assert torch.equal(packing().pack(x), x[REAL])
+    assert torch.equal(packing().pad(x[REAL])[REAL], x[REAL])
+    index = torch.tensor([[8, 0], [3, 1], [6, 2], [1, 0], [0, 8]])
+    assert torch.equal(x[REAL][packing().numbers(index)], x.gather(1, index[..., None].expand(-1, -1, D)))
+    assert torch.equal(packing().slots[REAL], torch.arange(int(LENGTHS.sum())))
+    twice = packing().repeated(2)
+    assert torch.equal(twice.pack(torch.cat([x, 2 * x])), torch.cat([x[REAL], 2 * x[REAL]]))
+    assert torch.equal(twice.slots[B:][REAL], int(LENGTHS.sum()) + packing().slots[REAL])
+
+
+def test_nothing_is_packed_where_nothing_is_padded() -> None:
+    assert Packing.of(torch.full((B,), N), N) is None
+
+
+def test_gradients_go_where_the_tokens_came_from() -> None:
+    x = torch.randn(B, N, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(packing().pack, x)
+    assert torch.autograd.gradcheck(lambda rows: packing().pad(rows)[REAL], x[REAL].detach().requires_grad_())
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("kind", ["padding", "causal"])
+@pytest.mark.parametrize("reads", ["all", "some", "some and all", "first and all"])
+def test_packed_passes_equal_padded_ones(reads: str, kind: str, norm: str) -> None:
+    model = transformer(norm)
+    some = REAL & (torch.rand(B, N, generator=torch.Generator().manual_seed(3)) < 0.5)
+    rows = {"all": None, "some": Rows.where(some), "first": Rows.first(REAL)}
+    read = [rows[name] for name in reads.split(" and ")]
+    passes = len(read)
+    lengths = LENGTHS.repeat(passes)
+    mask = padding_mask(lengths, N) if kind == "padding" else causal_mask(N, REAL.device)
+    given = torch.randn(passes * B, N, D)
+
+    def run(found: Packing | None) -> tuple[list[Tensor], list[Tensor]]:
+        x = given.clone().requires_grad_()
+        hidden = model(x, mask, read, found)
+        real = [h[REAL if at is None else at.valid] for h, at in zip(hidden, read, strict=True)]
+        loss = sum((part.sin().sum() for part in real), start=torch.zeros(()))
+        return real, list(torch.autograd.grad(loss, [x, *model.blocks.parameters()]))
+
+    (plain, wanted), (packed, gradients) = run(None), run(packing())
+    torch.testing.assert_close(packed, plain, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(gradients, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "names"), [("flava", ("itc", "itm", "mmm")), ("flava", ("mlm",)), ("clip", ("itc",))]
+)
+def test_a_step_equals_the_one_over_padding(
+    monkeypatch: pytest.MonkeyPatch, family: str, names: tuple[str, ...]
+) -> None:
+    """Losses within 1e-6, gradients within 1e-5. Unpacked, padding is masked where attention would see it."""
+    batch = tiny.batch(matched=(1, 0, 1, 1, 0, 1) if family == "flava" else None)
+    size = batch["text"].shape[1]
+
+    class Padded(Packing):
+        """All positions stay, in their order."""
+
+        @classmethod
+        def of(cls, lengths: Tensor, size: int) -> Packing:
+            at = torch.arange(len(lengths) * size)
+            return Packing(at, at.view(len(lengths), size))
+
+    def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        model: Any = getattr(tiny, family)()
+        pretraining = tiny.pretraining(model, *names)
+        record = run_step(tiny.Bare(pretraining), pretraining, "all", [batch], step=0, seed=0)
+        return record.losses, tiny.gradients(model)
+
+    assert (batch["text_length"] < size).any()
+    losses, gradients = step()
+    monkeypatch.setattr(Packing, "of", Padded.of)
+    plain_losses, plain = step()
+    for name, loss in plain_losses.items():
+        torch.testing.assert_close(losses[name], loss, rtol=1e-6, atol=0)
+    assert gradients.keys() == plain.keys() and len(plain) > 20
+    for name, gradient in plain.items():
+        assert (gradients[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7, name

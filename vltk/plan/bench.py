@@ -1,0 +1,181 @@
+"""`vltk bench`: what this machine gives a recipe: its ceilings, the step of each stream, the loader, both, MFU.
+
+A stage is built as training builds it, in a folder that is thrown away, from random weights: they change no times.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from vltk import dist
+from vltk.data.loader import Loader
+from vltk.data.mixture import Mixture
+from vltk.errors import VltkError
+from vltk.needs import require_data
+from vltk.plan.calibrate import stand_in
+from vltk.recipe import Recipe, Stage
+from vltk.run import RunFolder
+from vltk.train.accumulate import run_step
+from vltk.train.ceiling import copying, products
+from vltk.train.engines._scale import LOW
+from vltk.train.pretraining import on_device
+from vltk.train.setup import Setup, build
+from vltk.train.sources import named
+from vltk.train.utilisation import Flops
+
+WARM = 2  # steps and batches that are not counted
+
+
+@dataclass(frozen=True)
+class Pace:
+    """One stream: samples of a step, its seconds on batches that are there already (median), the seconds that its
+    loader takes for them alone, and the FLOPs of its matrix products, convolutions and attention."""
+
+    samples: int
+    step: float
+    loading: float
+    flops: int
+
+
+@dataclass(frozen=True)
+class Together:
+    """Steps behind the loader, streams by their weights: seconds, those of them spent waiting for data, and the seconds
+    that the same steps take on batches that are there already."""
+
+    seconds: float
+    waited: float
+    alone: float
+
+
+def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[str, Any]:
+    """Ceilings, and by stream of a stage (the last one where none is named) what was measured in `rounds` steps.
+
+    Raises VltkError where the recipe has no such stage, Missing where data is not there.
+    """
+    name = stage or list(recipe.stages)[-1]
+    if name not in recipe.stages:
+        raise VltkError(f"--stage {name}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
+    require_data(recipe)
+    dist.start()
+    with tempfile.TemporaryDirectory() as folder:
+        setup = _built(recipe, name, rounds, Path(folder))
+        device, dtype = setup.engine.device, LOW.get(setup.stage.precision, torch.float32)
+        ceilings = {"products": products(device, dtype), "products_fp32": products(device, torch.float32)}
+        ceilings["copying"] = copying(device)
+        paces = {stream: _pace(setup, stream, rounds) for stream in setup.stage.streams}
+        together = _together(setup, paces, rounds * len(paces))
+    return {
+        "recipe": recipe.name, "stage": name, "device": _named(device), "precision": setup.stage.precision,
+        "torch": torch.__version__, "rounds": rounds, "ceilings": ceilings,
+        "streams": {stream: _figures(pace, ceilings["products"]) for stream, pace in paces.items()},
+        "together": asdict(together) | {"of_the_step_alone": together.alone / together.seconds},
+    }  # fmt: skip
+
+
+def _built(recipe: Recipe, name: str, rounds: int, folder: Path) -> Setup:
+    """With as many steps as the longest of its streams needs."""
+    stage = recipe.stages[name]
+    sources = {value: stand_in(recipe, value, folder) for value in named(stage)}
+    own = RunFolder(folder / "own")
+    own.path.mkdir()
+    return build(name, stage.model_copy(update={"steps": (WARM + rounds) * 2 * len(stage.streams)}), own, sources)
+
+
+def _pace(setup: Setup, stream: str, rounds: int) -> Pace:
+    loading, batches = [], list[Any]()
+    for number in range(WARM + rounds):
+        start = time.perf_counter()
+        batches = setup.loader.streams[stream].micro_batches(number)
+        loading.append(time.perf_counter() - start)
+    inputs = [on_device(batch.tensors, setup.engine.device) for batch in batches]
+    with Flops() as flops:
+        _step(setup, stream, inputs, 0)
+    steps = [_step(setup, stream, inputs, 1 + number) for number in range(WARM - 1 + rounds)][WARM - 1 :]
+    samples = setup.stage.streams[stream].batch_size
+    return Pace(samples, statistics.median(steps), statistics.median(loading[WARM:]), flops.total)
+
+
+def _step(setup: Setup, stream: str, inputs: Sequence[dict[str, Tensor]], number: int) -> float:
+    """Its seconds: forward, backward, optimizer and what follows it."""
+    start = time.perf_counter()
+    record = run_step(setup.engine, setup.pretraining, stream, inputs, number, setup.stage.seed)
+    setup.engine.step(0.0, stream, number)
+    setup.pretraining.after_step(setup.engine, stream, number, record.kept)
+    if setup.engine.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _together(setup: Setup, paces: dict[str, Pace], steps: int) -> Together:
+    """Steps as the loop has them: batches are made while others are trained on."""
+    stage: Stage = setup.stage
+    mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, WARM + steps, stage.seed)
+    loader = Loader(setup.loader.streams, mixture, 0, WARM + steps, stage.loader.prefetch)
+    start = waited = alone = 0.0
+    for step, stream, batches in loader:
+        if step == WARM:
+            start, waited = time.perf_counter(), loader.wait_seconds
+        if step >= WARM:
+            alone += paces[stream].step
+        _step(setup, stream, [on_device(batch.tensors, setup.engine.device) for batch in batches], step)
+    return Together(time.perf_counter() - start, loader.wait_seconds - waited, alone)
+
+
+def _figures(pace: Pace, ceiling: float) -> dict[str, float]:
+    return asdict(pace) | {
+        "samples_per_s": pace.samples / pace.step,
+        "loader_samples_per_s": pace.samples / pace.loading,
+        "mfu": pace.flops / pace.step / ceiling,
+    }
+
+
+def _named(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def table(found: dict[str, Any]) -> Table:
+    """The figures on the screen."""
+    ceilings, together = found["ceilings"], found["together"]
+    made = Table(title=_title(found), caption=_caption(together), title_justify="left", caption_justify="left")
+    made.title_style = made.caption_style = ""
+    for column in ("stream", "samples a step", "step ms", "samples/s", "loader alone", "TFLOP a step", "MFU"):
+        made.add_column(column, justify="left" if column == "stream" else "right")
+    for stream, pace in found["streams"].items():
+        made.add_row(
+            stream,
+            str(pace["samples"]),
+            f"{1e3 * pace['step']:.1f}",
+            f"{pace['samples_per_s']:.1f}",
+            f"{pace['loader_samples_per_s']:.1f}",
+            f"{pace['flops'] / 1e12:.3g}",
+            f"{pace['flops'] / pace['step'] / ceilings['products']:.0%}",
+        )
+    return made
+
+
+def _title(found: dict[str, Any]) -> str:
+    ceilings = found["ceilings"]
+    return (
+        f"{found['recipe']}, stage {found['stage']}, {found['device']}, torch {found['torch']}\n"
+        f"ceilings: matrix products {ceilings['products'] / 1e12:.3g} TFLOP/s in {found['precision']}, "
+        f"{ceilings['products_fp32'] / 1e12:.3g} in fp32; copying {ceilings['copying'] / 1e9:.0f} GB/s"
+    )
+
+
+def _caption(together: dict[str, float]) -> str:
+    return (
+        f"behind the loader, streams by their weights: {together['of_the_step_alone']:.0%} of the pace of the steps "
+        f"alone, {together['waited'] / together['seconds']:.1%} of the time waiting for data"
+    )
