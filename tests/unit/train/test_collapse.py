@@ -36,7 +36,7 @@ def test_the_figures_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_helps_is_that_tokenizers_own(capsys: pytest.CaptureFixture[str]) -> None:
     look(collapsed(), DVAE, "runs/mine/codes", "image")
     said = capsys.readouterr().err
-    assert "train it again, with kmeans: true of the objective dvae, the objective code_usage, or " in said
+    assert "train it again, with dvae: {kmeans: true}, the objective code_usage, or " in said
     look(collapsed(), DVae(width=8, codes=512, blocks=1, groups=2, decoder=False), "theirs/codebook", "image")
     said = capsys.readouterr().err
     assert "take another tokenizer" in said and "train it again" not in said
