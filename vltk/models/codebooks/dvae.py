@@ -72,7 +72,7 @@ class DVae(nn.Module):
         """What to do where all images get the same codes."""
         if self.decoder is None:
             return "take another tokenizer, as this one cannot be trained without its decoder"
-        return "train it again, with kmeans: true of the objective dvae, the objective code_usage, or a lower learning rate"
+        return "train it again, with kmeans: true of the objective dvae, the objective code_usage, or a lower rate"
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) uint8 or [0, 1] -> (B, K, h, w). Raises VltkError where S is no multiple of the stride."""
