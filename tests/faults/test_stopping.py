@@ -71,6 +71,7 @@ def test_kill_9_at_ten_random_moments(home: Path) -> None:
     killed(10, steps=120)
 
 
+@pytest.mark.slow
 def test_kill_9_between_two_stages_and_inside_one(home: Path) -> None:
     """Finished stages are skipped, the broken one goes on from its checkpoint."""
     options = [*OPTIONS, f"{STAGE}steps=4", "stages.text.steps=9"]

@@ -270,12 +270,20 @@ def _lengths(stage: Stage, name: str, stream: DataStream, model: Any) -> Iterato
 
 def _too_few(stage: Stage, name: str, parts: dict[str, Any], data: list[Dataset]) -> Iterator[Problem]:
     """Fewer samples than a batch, where an objective wants each sample of a step once. Absent data may be any."""
-    options, have = stage.streams[name], sum(map(len, data))
-    sets = ", ".join(options.data)
+    options, batch = stage.streams[name], stage.streams[name].batch_size
     wants = [objective for objective, part in parts.items() if getattr(part, "distinct", False)]
-    if wants and len(data) == len(options.data) and have < options.batch_size:
-        text = f"{options.batch_size} given, but {wants[0]} takes no sample twice in a step, and {sets} has {have}"
-        yield ("streams", name, "batch_size"), text
+    if not wants or len(data) < len(options.data):
+        return
+    needed: list[tuple[str, int, float]] = [(", ".join(options.data), sum(map(len, data)), batch)]
+    if isinstance(options.data, dict):
+        shares = ((own, batch * weight / sum(options.data.values())) for own, weight in options.data.items())
+        needed = [
+            (f"{own}, with {share:.0f} of them,", len(d), share) for (own, share), d in zip(shares, data, strict=True)
+        ]
+    for sets, have, share in needed:
+        if have < share:
+            text = f"{batch} given, but {wants[0]} takes no sample twice in a step, and {sets} has {have}"
+            yield ("streams", name, "batch_size"), text
 
 
 def _token_sets(stage: Stage, name: str, stream: DataStream, data: list[Dataset]) -> Iterator[Problem]:

@@ -258,3 +258,12 @@ def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
     wanted = "streams.photos.batch_size: 128 given, but dino takes no sample twice in a step, and cifar10/train has 24"
     assert problem.endswith(wanted)
     check_stages(load("dino-tiny", ["streams.photos.batch_size=24"]))
+
+
+def test_fewer_images_than_a_data_sets_share_of_a_batch(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_dataset(tmp_path / "cifar10" / name, harness.scenes("images"), {"kind": "stand-in"})
+    options = ["streams.photos.batch_size=40", "streams.photos.data={cifar10/train: 3, cifar10/test: 1}"]
+    (problem,) = mistakes("dino-tiny", *options)
+    assert problem.endswith("takes no sample twice in a step, and cifar10/train, with 30 of them, has 24")
+    check_stages(load("dino-tiny", [options[0], "streams.photos.data=[cifar10/train, cifar10/test]"]))

@@ -27,9 +27,7 @@ class VqKd(nn.Module):
 
     codebook: Tensor
     reconstructs = False
-    against_collapse = (
-        "train it again, with revive of the objective vqkd (as 0.1), another teacher, or a lower learning rate"
-    )
+    against_collapse = "train it again, with revive of the objective vqkd (as 0.1), another teacher, or a lower rate"
 
     def __init__(
         self,
