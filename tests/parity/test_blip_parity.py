@@ -16,8 +16,10 @@ from tests import tiny
 from vltk.convert import import_hf
 from vltk.errors import VltkError
 from vltk.models import inference
-from vltk.models.hf.reading import read_model
+from vltk.models.hf import blip
+from vltk.models.hf.reading import read_model, shapes
 from vltk.models.tokens import Text
+from vltk.models.weights import mismatches, to_theirs
 from vltk.run import take_weights
 
 transformers = pytest.importorskip("transformers")
@@ -160,3 +162,16 @@ def test_what_cannot_be_expressed(tmp_path: Path) -> None:
     model.config.save_pretrained(tmp_path)
     with pytest.raises(VltkError, match=r"(?s)text_config\.hidden_act: 'relu' given.*text_config\.bos_token_id: 7"):
         read_model(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["BlipForConditionalGeneration", "BlipForImageTextRetrieval"])
+def test_every_tensor_has_its_place_at_the_published_size(kind: str) -> None:
+    """BLIP with ViT-B at 384 pixels: names and shapes alone."""
+    config = transformers.BlipConfig(text_config={"num_attention_heads": 12}, vision_config={}, architectures=[kind])
+    with torch.device("meta"):
+        there = {name: tensor for name, tensor in getattr(transformers, kind)(config).state_dict().items()}
+    choice = blip.model(config, {})
+    like = shapes(choice)
+    assert mismatches(to_theirs(blip.links(choice), like), blip.ours(there)) == []
+    temperature = int(kind == "BlipForImageTextRetrieval")
+    assert sum(t.numel() for t in like.values()) == (223_971_644, 223_744_258)[temperature] + temperature

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vltk.objectives._contract import Batch, Views
@@ -29,18 +28,3 @@ def drawn(weights: Tensor, lots: Tensor) -> Tensor:
     """weights (..., g), not all zero, lots (...) in [0, 1) -> (...) a number of each row, as probable as its weight."""
     sums = weights.double().cumsum(-1)
     return torch.searchsorted(sums, (lots * sums[..., -1])[..., None], right=True)[..., 0].clamp(max=sums.shape[-1] - 1)
-
-
-def soft_targets(teacher: Tensor, hard: Tensor, alpha: float) -> Tensor:
-    """Teacher's logits and hard targets (..., C), which sum to 1 -> their mixture, `alpha` of it the teacher's."""
-    return alpha * teacher.softmax(-1) + (1 - alpha) * hard
-
-
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """(..., C) both -> (...)."""
-    return -(target * F.log_softmax(logits, dim=-1)).sum(-1)
-
-
-def ramp(alpha: float, step: int, steps: int) -> float:
-    """`alpha`, reached from 0 as a line over so many steps."""
-    return alpha * min(1.0, step / steps) if steps else alpha

@@ -19,7 +19,8 @@ from vltk.errors import RecipeError
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
 from vltk.objectives._contract import Batch, Losses, Momentum, Views, both_views, same_embeddings
-from vltk.objectives._peers import grouped, peer_views, ramp, soft_cross_entropy, soft_targets
+from vltk.objectives._peers import grouped, peer_views
+from vltk.objectives._soft import ramp, soft_cross_entropy, soft_targets
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Read
 from vltk.objectives._contract import Batch, Losses, Momentum, text_views
-from vltk.objectives._peers import ramp, soft_cross_entropy
+from vltk.objectives._soft import ramp, soft_cross_entropy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

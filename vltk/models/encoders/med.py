@@ -64,12 +64,12 @@ class Mixture(nn.Module):
         """Each text beside its image of `memory`; [ENC] takes the place of [CLS]."""
         return self._encode(marked(texts, self.enc), memory, rows)
 
-    def decode(self, texts: Text, memory: Memory, rows: Rows | None = None) -> Tokens:
+    def decode(self, texts: Text, memory: Memory) -> Tokens:
         """Each text beside its image, a token sees none behind it; [DEC] takes the place of [CLS]."""
         ids = marked(texts, self.dec).ids
         x = self.embed(ids)
         mask = causal_mask(ids.shape[1], ids.device)
-        return Tokens(self._run(self._half("decoder"), x, mask, memory, rows), nn.Identity(), rows)
+        return Tokens(self._run(self._half("decoder"), x, mask, memory, None), nn.Identity())
 
     def write(self, ids: Tensor, past: list[KeyValue] | None, look: Any) -> tuple[Tensor, list[KeyValue]]:
         """The decoder on new tokens alone: ids (R, n) behind those of `past` -> (R, D) of the last one, and all keys

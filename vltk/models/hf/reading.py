@@ -20,7 +20,7 @@ from vltk.parts import Choice
 # Each says: CONFIGS, its architectures and transformers' class of their config; model(config, pixels), the model of
 # ours; links(model), its tensors there; UNUSED, names in the file that we have no place for; ours(file), the rest; and
 # perhaps LACKS, by architecture with what the names of tensors of ours begin that it does not have.
-FORMATS: tuple[Any, ...] = (flava, clip, blip, vit, bert, roberta, flava_text, dvae)
+FORMATS: tuple[Any, ...] = (flava, clip, vit, bert, roberta, flava_text, dvae, blip)
 BUFFERS = (".position_ids", ".token_type_ids")  # in old files: they only count up
 SHOWN = 12  # mistakes listed one by one
 
