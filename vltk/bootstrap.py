@@ -94,6 +94,12 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Bootstrap:
     return Bootstrap(options.name or path.stem, path, options)
 
 
+def is_one(path: Path) -> bool:
+    """Whether a recipe that trains nothing by itself is a bootstrap."""
+    kind = Reader().file(path).child("kind")
+    return kind is not None and kind.value == "bootstrap"
+
+
 def run(boot: Bootstrap, train: Train, redo: bool = False, helpers: Sequence[Mapping[str, str]] = ()) -> Path:
     """All rounds; the folder of the last pretraining. `train` runs a recipe file, as `vltk train` does.
 

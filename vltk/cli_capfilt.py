@@ -103,6 +103,27 @@ def bootstrap(
     typer.echo(cycle.run(cycle.load(name, overrides), lambda path: _train(str(path), redo, gpus), redo, _shares(jobs)))
 
 
+def loaded(recipe: str, overrides: list[str]) -> Any:
+    """The job or bootstrap that a recipe is, checked; None where it trains."""
+    from vltk.recipe import is_job, locate
+
+    path = locate(recipe)
+    if not is_job(path):
+        return None
+    from vltk import bootstrap as cycle
+    from vltk.capfilt import job
+
+    return (cycle if cycle.is_one(path) else job).load(recipe, overrides)
+
+
+def resolved(job: Any) -> str:
+    """As YAML, defaults included."""
+    import yaml
+
+    text: str = yaml.safe_dump(job.options.model_dump(mode="json") | {"name": job.name}, sort_keys=False)
+    return text
+
+
 def _train(path: str, redo: bool, gpus: int | None) -> None:
     """As `vltk train` does it."""
     from vltk import launch
