@@ -143,7 +143,7 @@ def test_the_nucleus_is_that_of_transformers() -> None:
 @pytest.mark.skipif("blip" not in parts.names("models/families"), reason="this tree has no BLIP")
 @pytest.mark.parametrize("case", [{}, {"min_length": 9}, {"repetition_penalty": 1.3, "length_penalty": 0.5}], ids=str)
 def test_captions_of_blip(case: dict[str, Any], tmp_path: Path) -> None:
-    """Against BlipForConditionalGeneration.generate, whole batches of images under a prompt, cross-attention and all."""
+    """Against BlipForConditionalGeneration.generate: whole batches of images under a prompt."""
     from tests.parity import test_blip_parity as blip
 
     other, own = blip.theirs("BlipForConditionalGeneration", tmp_path), blip.ours(tmp_path)
