@@ -82,7 +82,9 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Bootstrap:
     tree = reader.file(path)
     for keys, value, _ in parse(overrides, reader):
         tree = merge(tree, nested(keys, value))
-    if not reader.unread and tree.child("kind") is None:
+    if reader.unread:
+        raise RecipeError(reader.problems)
+    if tree.child("kind") is None:
         raise RecipeError(f"{shown(path)}: no recipe of vltk capfilt bootstrap: it does not say `kind: bootstrap`")
     try:
         options = Options.model_validate(tree.plain())

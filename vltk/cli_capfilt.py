@@ -158,11 +158,11 @@ def _job(given: list[str] | None, force: bool) -> Any:
 
 
 def _required(given: list[str] | None) -> Any:
-    """The job, whose data and runs are there; what they were trained for was looked at when it began."""
+    """The job, whose data is there; no run is needed any more."""
     from vltk.capfilt.job import require
 
     job = _job(given, True)
-    require(job)
+    require(job, ())
     return job
 
 

@@ -204,7 +204,11 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
         spec = getattr(job.options, role)
         if spec is None:
             continue
-        known = seen_in_training(Model(role, spec, replace(job, force=True)))
+        try:
+            known = seen_in_training(Model(role, spec, replace(job, force=True)))
+        except Missing:
+            yield f"The {role} {spec} is not there any more: what it was trained on is not known."
+            continue
         if known:
             what = "scores of pairs that it knows say little" if role == "filter" else "it may repeat what it has read"
             yield f"The {role} {spec} was trained on {', '.join(known)}, which this job {_does(role)}: {what}."

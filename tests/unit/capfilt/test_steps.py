@@ -55,7 +55,7 @@ def test_provenance_and_rejected_texts(place: Path) -> None:
     assert source["captions"]["captioner"] == {"run": "captioner", "weights": "1"} and source["captions"]["seed"] == 7
     assert source["captions"]["decoding"]["top_p"] == 0.95 and source["filter"]["run"] == "filter"
     assert source["of"] == {"web": open_dataset("web").digest} and source["select"] == {"part": "itm", "threshold": 0.5}
-    tables = [pq.read_table(path).to_pylist() for path in sorted((folder / "texts").glob("*.parquet"))]
+    tables = [pq.read_table(path).to_pylist() for path in sorted((folder / "decisions").glob("*.parquet"))]
     assert len(tables) == len(job.shards) == 4
     rejected = [row for table in tables for row in table if not row["kept"]]
     assert rejected and all(row["reason"].startswith(("itm 0.", "gate ")) for row in rejected)
