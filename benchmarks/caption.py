@@ -32,6 +32,7 @@ from vltk.run import take_weights
 VOCAB, SEP, LENGTH = 30524, 102, 20
 DEC, ENC = VOCAB - 2, VOCAB - 1
 PROMPT = [DEC, 1037, 3861, 1997]  # a picture of
+PEAKED = 0.05  # temperature at which random weights prefer some tokens to others, as trained ones do
 PARTS = ("images", "decoder", "choice of tokens")
 
 
@@ -85,13 +86,13 @@ def pair(kind: str, given: argparse.Namespace, device: str) -> tuple[Any, Any]:
 
 def captions(both: tuple[Any, Any], batches: Any, method: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     ours, theirs = both
-    decoding = Decoding(
-        method=method, min_length=LENGTH - 1, max_length=LENGTH, repetition_penalty=1.0 if method == "beam" else 1.1
-    )
+    said: dict[str, Any] = {"repetition_penalty": 1.0} if method == "beam" else {"temperature": PEAKED}
+    decoding = Decoding(method=method, min_length=LENGTH - 1, max_length=LENGTH, **said)
     start = Start(PROMPT, SEP)
     options: dict[str, Any] = {"min_length": LENGTH, "max_length": LENGTH}
     options |= {"num_beams": 3, "do_sample": False} if method == "beam" else {}
-    options |= {"do_sample": True, "top_p": 0.9, "top_k": 0, "repetition_penalty": 1.1} if method != "beam" else {}
+    if method != "beam":
+        options |= {"do_sample": True, "top_p": 0.9, "top_k": 0, "repetition_penalty": 1.1, "temperature": PEAKED}
 
     def here() -> Any:
         return [text.ids for images in batches for (text, *_) in written(ours, images, start, decoding)]
