@@ -39,12 +39,12 @@ def pack(job: Job, replace: bool = False) -> Path:
     a shard changed since it was scored.
     """
     folder, source = output_folder(job), provenance(job)
+    refuse_output(job, replace)
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
         if _is_packed(folder, source):
             shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
             say(f"pack: {folder} stands already, of equal data and decisions")
             return folder
-        refuse_output(job, replace)
         work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
         for number, shard in enumerate(job.shards):
