@@ -82,7 +82,9 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Bootstrap:
     tree = reader.file(path)
     for keys, value, _ in parse(overrides, reader):
         tree = merge(tree, nested(keys, value))
-    if not reader.unread and tree.child("kind") is None:
+    if reader.unread:
+        raise RecipeError(reader.problems)
+    if tree.child("kind") is None:
         raise RecipeError(f"{shown(path)}: no recipe of vltk capfilt bootstrap: it does not say `kind: bootstrap`")
     try:
         options = Options.model_validate(tree.plain())
@@ -92,6 +94,12 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Bootstrap:
     if reader.problems:
         raise RecipeError(reader.problems)
     return Bootstrap(options.name or path.stem, path, options)
+
+
+def is_one(path: Path) -> bool:
+    """Whether a recipe that trains nothing by itself is a bootstrap."""
+    kind = Reader().file(path).child("kind")
+    return kind is not None and kind.value == "bootstrap"
 
 
 def run(boot: Bootstrap, train: Train, redo: bool = False, helpers: Sequence[Mapping[str, str]] = ()) -> Path:

@@ -11,8 +11,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from vltk import launch
-from vltk.cli_capfilt import capfilt_app
+from vltk import cli_capfilt, launch
 from vltk.cli_data import data_app
 from vltk.errors import VltkError
 
@@ -28,7 +27,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipe
 import_app = typer.Typer(no_args_is_help=True, help="Make a run from the weights of another tool.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")
-app.add_typer(capfilt_app, name="capfilt")
+app.add_typer(cli_capfilt.capfilt_app, name="capfilt")
 app.add_typer(import_app, name="import")
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe by path or by name (vltk recipe ls).")]
@@ -390,6 +389,9 @@ def recipe_show(recipe: RecipeName, overrides: Overrides = None) -> None:
     from vltk.recipe import describe, load
     from vltk.sweep import commands
 
+    if (job := cli_capfilt.loaded(recipe, overrides or [])) is not None:
+        typer.echo(cli_capfilt.resolved(job), nl=False)
+        return
     is_sweep = commands.is_one(recipe)
     lines = commands.describe(recipe, overrides or []) if is_sweep else describe(load(recipe, overrides or []))
     typer.echo("\n".join(lines))
@@ -402,6 +404,9 @@ def recipe_check(recipe: RecipeName, overrides: Overrides = None) -> None:
     from vltk.sweep import commands
     from vltk.train.check import check_stages
 
+    if (job := cli_capfilt.loaded(recipe, overrides or [])) is not None:
+        typer.echo(f"{job.path}: no mistakes; {job.options.kind} {job.name}")
+        return
     if commands.is_one(recipe):
         typer.echo(commands.check(recipe, overrides or []))
         return

@@ -103,6 +103,27 @@ def bootstrap(
     typer.echo(cycle.run(cycle.load(name, overrides), lambda path: _train(str(path), redo, gpus), redo, _shares(jobs)))
 
 
+def loaded(recipe: str, overrides: list[str]) -> Any:
+    """The job or bootstrap that a recipe is, checked; None where it trains."""
+    from vltk.recipe import is_job, locate
+
+    path = locate(recipe)
+    if not is_job(path):
+        return None
+    from vltk import bootstrap as cycle
+    from vltk.capfilt import job
+
+    return (cycle if cycle.is_one(path) else job).load(recipe, overrides)
+
+
+def resolved(job: Any) -> str:
+    """As YAML, defaults included."""
+    import yaml
+
+    text: str = yaml.safe_dump(job.options.model_dump(mode="json") | {"name": job.name}, sort_keys=False)
+    return text
+
+
 def _train(path: str, redo: bool, gpus: int | None) -> None:
     """As `vltk train` does it."""
     from vltk import launch
@@ -137,11 +158,11 @@ def _job(given: list[str] | None, force: bool) -> Any:
 
 
 def _required(given: list[str] | None) -> Any:
-    """The job, whose data and runs are there; what they were trained for was looked at when it began."""
+    """The job, whose data is there; no run is needed any more."""
     from vltk.capfilt.job import require
 
     job = _job(given, True)
-    require(job)
+    require(job, ())
     return job
 
 

@@ -13,7 +13,20 @@ from pydantic import ValidationError
 
 from vltk.errors import RecipeError
 from vltk.parts import GLANCE, Choice
-from vltk.recipe_files import Loc, Reader, Tree, available, headline, is_sweep, is_whole, jobs, locate, shown, sweeps
+from vltk.recipe_files import (
+    Loc,
+    Reader,
+    Tree,
+    available,
+    headline,
+    is_job,
+    is_sweep,
+    is_whole,
+    jobs,
+    locate,
+    shown,
+    sweeps,
+)
 from vltk.recipe_layers import Layers, Setting, check_entries, parse, split
 from vltk.recipe_schema import (
     Checkpoints,
@@ -47,11 +60,13 @@ __all__ = [
     "describe",
     "glance",
     "headline",
+    "is_job",
     "is_sweep",
     "is_whole",
     "jobs",
     "load",
     "load_resolved",
+    "locate",
     "plain",
     "sweeps",
     "worded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tests import tiny
+from vltk import parts
 from vltk.caption import beam
 from vltk.caption.contract import Start
 from vltk.caption.decoding import Decoding
@@ -135,3 +137,21 @@ def test_the_nucleus_is_that_of_transformers() -> None:
         kept = [set(row[known > float("-inf")].tolist()) for row, known in zip(ids, logprobs, strict=True)]
         wanted = TopPLogitsWarper(top_p)(None, scores.clone())
         assert kept == [set((row > float("-inf")).nonzero()[:, 0].tolist()) for row in wanted]
+
+
+@torch.no_grad()
+@pytest.mark.skipif("blip" not in parts.names("models/families"), reason="this tree has no BLIP")
+@pytest.mark.parametrize("case", [{}, {"min_length": 9}, {"repetition_penalty": 1.3, "length_penalty": 0.5}], ids=str)
+def test_captions_of_blip(case: dict[str, Any], tmp_path: Path) -> None:
+    """Against BlipForConditionalGeneration.generate: whole batches of images under a prompt."""
+    from tests.parity import test_blip_parity as blip
+
+    other, own = blip.theirs("BlipForConditionalGeneration", tmp_path), blip.ours(tmp_path)
+    images, prompt = tiny.batch(6)["image"], [blip.DEC, 7, 9]
+    told: dict[str, Any] = {"min_length": 0, "max_length": 14, "repetition_penalty": 1.0} | case
+    start = Start(prompt, blip.SEP)
+    found = beam.search(own, own.begin_captions(images), start, Decoding(method="beam", **told), len(images))
+    given = torch.tensor([[*prompt, blip.SEP]] * len(images))
+    wanted = other.generate(pixel_values=images, input_ids=given, num_beams=3, do_sample=False, **told)
+    for (text,), row in zip(found, wanted[:, len(prompt) :].tolist(), strict=True):
+        assert list(text.ids) == (row[: row.index(blip.SEP)] if blip.SEP in row else row)

@@ -29,6 +29,8 @@ def closed(one: Looked, gates: Gates, prompt: str = "") -> str | None:
     """
     words = plain(one.text)
     generated = one.source == GENERATED
+    if not words:
+        return "gate empty: not a word"
     if gates.min_words is not None and len(words) < gates.min_words:
         return f"gate min_words: {len(words)} words, at least {gates.min_words}"
     if gates.max_words is not None and len(words) > gates.max_words:

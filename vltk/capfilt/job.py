@@ -29,6 +29,8 @@ from vltk.whole import whole
 
 FILE = "capfilt.yaml"
 DEFAULT_RULE = "itm"  # BLIP's
+RECIPES = {"captioner": "blip/captioner", "filter": "blip/filter"}  # that train a run for its role
+ROLES = tuple(RECIPES)
 Steps = list[tuple[str, str]]
 
 
@@ -102,7 +104,9 @@ def load(name: str | Path, overrides: Sequence[str] = (), force: bool = False) -
     tree = merge(rule, reader.file(path))
     for keys, value, _ in parse(overrides, reader):
         tree = merge(tree, nested(keys, value))
-    if not reader.unread and tree.child("kind") is None:
+    if reader.unread:
+        raise RecipeError(reader.problems)
+    if tree.child("kind") is None:
         raise RecipeError(f"{shown(path)}: no recipe of vltk capfilt: it does not say `kind: capfilt`")
     wrong = list(reader.problems)
     try:
@@ -142,27 +146,25 @@ def _misfits(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("output",), f"{options.output!r} is one of the data sets that go in"
 
 
-def absent(job: Job) -> Steps:
-    """What the job reads and the machine lacks, with the command that brings it."""
+def absent(job: Job, roles: Sequence[str] = ROLES) -> Steps:
+    """What the job reads and the machine lacks, with the command that brings it; of the runs those in these roles."""
     steps: Steps = []
-    recipes = {"captioner": "blip/captioner", "filter": "blip/filter"}
-    for role, recipe in recipes.items():
+    for role in roles:
         spec = getattr(job.options, role)
-        if spec is None:
-            continue
         try:
-            run.find_source(spec)
+            if spec is not None:
+                run.find_source(spec)
         except Missing:
-            steps.append((f"the {role}: a run {spec!r}, of that recipe or another", f"vltk train {recipe}"))
+            steps.append((f"the {role}: a run {spec!r}, of that recipe or another", f"vltk train {RECIPES[role]}"))
     for name in job.options.data:
         if not is_on_disk(name):
             steps += steps_for(name)
     return steps
 
 
-def require(job: Job) -> None:
-    """Raises Missing with all that is absent, and VltkError for an output that stands already or data without use."""
-    if steps := absent(job):
+def require(job: Job, roles: Sequence[str] = ROLES) -> None:
+    """Raises Missing with all that is absent, and VltkError for data without images."""
+    if steps := absent(job, roles):
         raise Missing(f"vltk capfilt ({job.name}) cannot start; missing:", steps)
     for name, dataset in job.datasets.items():
         if dataset.manifest.get("kind") == "tokens" or not dataset.has_images:

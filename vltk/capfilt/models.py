@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vltk import run
-from vltk.capfilt.job import Job
+from vltk.capfilt.job import RECIPES, Job
 from vltk.data.hashes import file_sha256
 from vltk.errors import VltkError
 from vltk.identity import digest
@@ -132,8 +132,7 @@ def _unfit(model: Model) -> str | None:
     own = objectives(model.stage)
     wanted = TRAINED_FOR[model.role]
     other = set().union(*TRAINED_FOR.values()) - wanted
-    recipe = {"captioner": "blip/captioner", "filter": "blip/filter"}[model.role]
-    again = f"fine-tune one: vltk train {recipe}"
+    again = f"fine-tune one: vltk train {RECIPES[model.role]}"
     if not wanted & own:
         return f"was never trained by {' or '.join(sorted(wanted))}, but by {', '.join(sorted(own))}: {again}"
     if not model.stage.init or other & own:

@@ -1,6 +1,6 @@
 """`vltk capfilt pack`: the kept texts with their images, whose bytes stay as they are, as a data set of its own.
 
-A sample without a kept text is left out. `NAME/texts/` beside the shards has every text, also the rejected ones, with
+A sample without a kept text is left out. `NAME/decisions/` beside the shards has all texts, the rejected ones too, with
 its scores and the reason; the manifest says what all of it was made of.
 """
 
@@ -27,7 +27,7 @@ from vltk.log import say
 from vltk.whole import whole
 
 WORK = ".capfilt"
-TEXTS = "texts"
+DECISIONS = "decisions"
 PATIENCE = 24 * 3600.0  # seconds that another process may pack the same
 TOLD = ("source", "itm", "itc", "logprob")  # of a kept text, in the JSON of its sample
 
@@ -39,12 +39,12 @@ def pack(job: Job, replace: bool = False) -> Path:
     a shard changed since it was scored.
     """
     folder, source = output_folder(job), provenance(job)
+    refuse_output(job, replace)
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
         if _is_packed(folder, source):
             shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
             say(f"pack: {folder} stands already, of equal data and decisions")
             return folder
-        refuse_output(job, replace)
         work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
         for number, shard in enumerate(job.shards):
@@ -137,7 +137,7 @@ def _packed(job: Job, shard: Shard, number: int, first_row: int, work: Path) -> 
         entry = writer.close()
     finally:
         writer.abandon()
-    _copy(select.tables(job).path(shard.name), work / TEXTS / f"{number:05d}.parquet")
+    _copy(select.tables(job).path(shard.name), work / DECISIONS / f"{number:05d}.parquet")
     path.parent.mkdir(exist_ok=True)
     with whole(path) as part:
         part.write_text(json.dumps(entry), encoding="utf-8")

@@ -5,6 +5,7 @@ Texts of people are not read. Without a filter the texts are put together all th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from vltk.capfilt.rules._contract import GENERATED, HUMAN, WEB
 from vltk.capfilt.schema import Scoring
 from vltk.capfilt.tables import SCORES, Row, Tables
 from vltk.capfilt.work import each
-from vltk.errors import Missing
+from vltk.errors import Missing, VltkError
 
 STEP = "score"
 VERSION = 1
@@ -160,4 +161,6 @@ class _Reader:
 def _fill(rows: Sequence[Row], **columns: list[float]) -> None:
     for name, values in columns.items():
         for row, value in zip(rows, values, strict=True):
+            if not math.isfinite(value):
+                raise VltkError(f"sample {row['key']!r}: {name} is no number: the weights of the filter are broken")
             row[name] = value

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vltk.capfilt.job import Job, require
+from vltk.capfilt.job import ROLES, Job, require
 from vltk.eval.workers import helped, is_helper
 from vltk.log import say, warn
 
@@ -34,7 +34,7 @@ def run(job: Job, redo: bool = False, replace: bool = False, helpers: Helpers = 
 
 def captions(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
     """The first step alone."""
-    begin(job)
+    begin(job, ["captioner"])
     from vltk.capfilt import caption
 
     with _helped(job, helpers):
@@ -43,22 +43,22 @@ def captions(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
 
 def scores(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
     """The second step alone."""
-    begin(job)
+    begin(job, ["filter"])
     from vltk.capfilt import score
 
     with _helped(job, helpers):
         score.score(job, redo)
 
 
-def begin(job: Job) -> None:
+def begin(job: Job, roles: Sequence[str] = ROLES) -> None:
     """Looks at everything that can be wrong, what is absent first; writes the resolved recipe."""
-    require(job)
+    require(job, roles)
     from vltk.capfilt.models import Model, seen_in_training
 
     for name, dataset in job.datasets.items():
         if not dataset.manifest["texts"]:
             say(f"{name} has no texts: captions only")
-    for role in ("captioner", "filter"):
+    for role in roles:
         if (spec := getattr(job.options, role)) is not None:
             seen = seen_in_training(Model(role, spec, job))
             if seen and role == "filter":

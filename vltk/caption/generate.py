@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,12 +46,20 @@ class Writer:
 
     @torch.no_grad()
     def write(self, images: Tensor, keys: Sequence[str]) -> list[list[Caption]]:
-        """images (N, 3, S, S) uint8 of the samples `keys` -> the captions of each."""
+        """images (N, 3, S, S) uint8 of the samples `keys` -> the captions of each.
+
+        Raises VltkError for a model whose probabilities are no numbers.
+        """
         state = self.model.begin_captions(images)
         if self.decoding.method == "beam":
             found = beam.search(self.model, state, self.start, self.decoding, len(keys))
         else:
             found = nucleus.sample(self.model, state, self.start, self.decoding, self.seed, keys)
+        for key, texts in zip(keys, found, strict=True):
+            if not all(math.isfinite(one.logprob) for one in texts):
+                raise VltkError(
+                    f"the probabilities of the text of sample {key!r} are no numbers: the weights are broken"
+                )
         return [[self._told(one) for one in texts] for texts in found]
 
     def _told(self, one: Generated) -> Caption:

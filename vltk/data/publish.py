@@ -18,7 +18,7 @@ from vltk.errors import VltkError
 from vltk.whole import sync
 
 FORMAT = 2  # of the folder; larger ones are refused; 1 has no `rows`, `tools`, counts by shard, and fewer row columns
-PARTS = ("shards", "rows", "texts", "quarantine")
+PARTS = ("shards", "rows", "decisions", "quarantine")
 OWNED = (*PARTS, "tokens", "skip.parquet", "codes")  # goes with a replaced data set, as TOKENIZERS of one of tokens
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
 WORK = (".part", ".fetch", ".tokens", ".codes", ".capfilt")  # folders of writers, locked while they are at work

@@ -28,6 +28,7 @@ from vltk.whole import whole
 
 SHOWN = 8  # samples of a kind
 SIDE = 168  # pixels of a thumbnail
+FLAT = 0.05  # span of probabilities below which a filter tells nothing apart
 COMMON = 12  # frequent texts that are listed
 SOURCES = (WEB, GENERATED, HUMAN)
 SPANS = {"itm": (0.0, 1.0), "itc": (-1.0, 1.0)}
@@ -117,7 +118,6 @@ def build(job: Job) -> Path:
 def _read(job: Job) -> _Seen:
     seen = _Seen()
     threshold = _threshold(job)
-    number = 0
     for shard in job.shards:
         for _, rows in select.tables(job).by_key(shard.name):
             texts = [row for row in rows if row["text"] is not None]
@@ -128,8 +128,7 @@ def _read(job: Job) -> _Seen:
                 seen.sources[row["source"]].add(row)
                 if not row["kept"]:
                     seen.reasons[f"{row['source']}: {_kind(row['reason'])}"] += 1
-                number += 1
-                _show(seen, row, shard, number, threshold)
+            _show(seen, texts, shard, threshold)
     seen.samples += _without_texts(job, seen)
     return seen
 
@@ -157,16 +156,22 @@ def _kind(reason: str) -> str:
     return "score too low"
 
 
-def _show(seen: _Seen, row: dict[str, Any], shard: Shard, number: int, threshold: float) -> None:
-    """Keeps the best, the worst and those next to the threshold, of each source."""
-    value = row["itm"] if row["itm"] is not None else row["itc"]
-    if value is None or row["source"] == HUMAN:
-        return
-    for kind, rank in (("best", value), ("worst", -value), ("borderline", -abs(value - threshold))):
-        held = seen.shown.setdefault(f"{kind} {row['source']}", [])
-        heapq.heappush(held, _Shown(rank, -number, row, shard))
-        if len(held) > SHOWN:
-            heapq.heappop(held)
+def _show(seen: _Seen, texts: list[dict[str, Any]], shard: Shard, threshold: float) -> None:
+    """Keeps the best, the worst and those next to the threshold, of each source; of an image one of each kind."""
+    scored = [(row["source"], row["itm"] if row["itm"] is not None else row["itc"], row) for row in texts]
+    for source in (WEB, GENERATED):
+        own = [(value, row) for name, value, row in scored if name == source and value is not None]
+        for kind, rank in (("best", float), ("worst", _least), ("borderline", lambda value: -abs(value - threshold))):
+            if own:
+                value, row = max(own, key=lambda one: rank(one[0]))
+                held = seen.shown.setdefault(f"{kind} {source}", [])
+                heapq.heappush(held, _Shown(rank(value), -seen.samples, row, shard))
+                if len(held) > SHOWN:
+                    heapq.heappop(held)
+
+
+def _least(value: float) -> float:
+    return -value
 
 
 def _threshold(job: Job) -> float:
@@ -199,10 +204,18 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
         spec = getattr(job.options, role)
         if spec is None:
             continue
-        known = seen_in_training(Model(role, spec, replace(job, force=True)))
+        try:
+            known = seen_in_training(Model(role, spec, replace(job, force=True)))
+        except Missing:
+            yield f"The {role} {spec} is not there any more: what it was trained on is not known."
+            continue
         if known:
             what = "scores of pairs that it knows say little" if role == "filter" else "it may repeat what it has read"
             yield f"The {role} {spec} was trained on {', '.join(known)}, which this job {_does(role)}: {what}."
+    values = [value for one in seen.sources.values() for own in one.scores["itm"] for value in own]
+    if len(values) > 1 and max(values) - min(values) < FLAT:
+        told = f"{min(values):.3f} to {max(values):.3f}"
+        yield f"The filter gives every text nearly the same probability of a match, {told}: it has learned nothing."
     if seen.errors:
         yield f"{seen.errors.total():,} images cannot be read, the first: {next(iter(seen.errors))}"
     for name, dataset in job.datasets.items():

@@ -77,7 +77,7 @@ def install(patch: Any) -> None:
 
     for module in (models, vltk.capfilt.caption, vltk.capfilt.score, vltk.report.capfilt):
         patch.setattr(module, "Model", ToyModel)
-    patch.setattr(jobs, "absent", lambda job: [])
+    patch.setattr(jobs, "absent", lambda job, roles=(): [])
 
 
 def picture(number: int) -> bytes:

@@ -62,6 +62,20 @@ def test_what_is_absent_is_listed_with_its_commands(tmp_path: Path, monkeypatch:
     assert any("cc3m" in command for command in commands) and any("coco" in command for command in commands)
 
 
+def test_select_needs_no_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(recipe(place))
+    assert call("capfilt", "score", path) == 3  # captions come first
+    assert call("capfilt", path) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("VLTK_DATA", str(place / "data"))
+    for step in ("select", "pack", "report"):
+        assert call("capfilt", step, path, "select.threshold=0.3", "output=lower") == 0
+    page = (place / "runs" / "try" / "report.html").read_text()
+    assert "The filter filter is not there any more" in page and len(samples("lower")) > len(samples("clean"))
+    assert call("capfilt", "caption", path) == 3
+
+
 def run_folder(place: Path, objectives: list[str], init: dict[str, str]) -> None:
     """A finished run, as far as its part is told by its folder."""
     stage = plain(recipes.load("clip-tiny").stages["train"])

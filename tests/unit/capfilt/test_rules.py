@@ -69,6 +69,7 @@ def test_mistakes() -> None:
     [
         ("a red ball on a table", None),
         ("ball", "min_words"),
+        (" . ", "empty"),
         ("a very very very red ball", "max_run"),
         ("a man in a hat with a man in a hat and a man in a hat", "max_repeat"),
         ("a picture of a dog", "echo"),

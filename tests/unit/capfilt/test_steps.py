@@ -55,7 +55,7 @@ def test_provenance_and_rejected_texts(place: Path) -> None:
     assert source["captions"]["captioner"] == {"run": "captioner", "weights": "1"} and source["captions"]["seed"] == 7
     assert source["captions"]["decoding"]["top_p"] == 0.95 and source["filter"]["run"] == "filter"
     assert source["of"] == {"web": open_dataset("web").digest} and source["select"] == {"part": "itm", "threshold": 0.5}
-    tables = [pq.read_table(path).to_pylist() for path in sorted((folder / "texts").glob("*.parquet"))]
+    tables = [pq.read_table(path).to_pylist() for path in sorted((folder / "decisions").glob("*.parquet"))]
     assert len(tables) == len(job.shards) == 4
     rejected = [row for table in tables for row in table if not row["kept"]]
     assert rejected and all(row["reason"].startswith(("itm 0.", "gate ")) for row in rejected)
@@ -69,6 +69,9 @@ def test_batches_of_one_and_of_64_give_the_same_texts_and_scores(place: Path) ->
     many = made(place, "name=many", "output=many", "caption.batch_size=64", "score.batch_size=64")
     assert texts(one, caption) == texts(many, caption) and texts(one, score) == texts(many, score)
     assert len(texts(one, caption)) == 80
+    assert column(one, score, "itm") == pytest.approx(
+        1 / (1 + np.exp(-column(one, score, "itm_logit")))
+    )  # nothing added
     for name in ("itm", "itc", "itm_logit"):
         assert np.abs(column(one, score, name) - column(many, score, name)).max() < 1e-5, name
     assert [sample.texts for sample in samples("one").values()] == [sample.texts for sample in samples("many").values()]
@@ -169,6 +172,7 @@ def test_an_output_that_exists(place: Path) -> None:
     with pytest.raises(VltkError, match="exists already: give another name .output=OTHER., or add --replace"):
         made(place)
     assert not list((place / "runs" / "try").rglob("*.parquet"))
+    assert not (place / "data" / "clean" / ".capfilt").exists()
     job = load(recipe(place))
     steps.run(job, replace=True)
     assert "capfilt" in open_dataset("clean").manifest["source"]["kind"]

@@ -141,3 +141,21 @@ def test_a_model_without_a_decoder_and_a_prompt_too_long() -> None:
         Writer(torch.nn.Linear(1, 1), Words(), Decoding(), name="a/run")
     with pytest.raises(VltkError, match="max_length 4 counts the prompt, which has 5 tokens"):
         Writer(ToyCaptioner(VOCAB, prompt=(7, 8, 9, 10)), Words(), Decoding(min_length=1, max_length=4))
+
+
+@pytest.mark.parametrize("method", ["nucleus", "beam"])
+def test_broken_weights(method: Any) -> None:
+    from vltk.caption.generate import Writer
+
+    class Words:
+        cls, sep, pad, size = 2, END, 0, VOCAB
+        special = np.array([0, 1, 2, 3])
+
+        def decode(self, ids: Any) -> str:
+            return ""
+
+    toy = model()
+    toy.head.weight.data[7] = float("nan")
+    writer = Writer(toy, Words(), Decoding(method=method, min_length=2, max_length=6))
+    with pytest.raises(VltkError, match="the text of sample 'k0' are no numbers"):
+        writer.write(images(2), ["k0", "k1"])

@@ -55,6 +55,14 @@ def test_best_and_worst_are_those(job: Job) -> None:
     assert order[0]["text"] in worst.partition("</section>")[0]
 
 
+def test_a_filter_that_tells_nothing_apart(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        jobs.ToyCaptioner, "match", lambda self, fused: fused.cls.new_tensor([0.7, 0.0]).expand(len(fused.cls), 2)
+    )
+    steps.run(job)
+    assert "nearly the same probability of a match, 0.332 to 0.332: it has learned nothing" in build(job).read_text()
+
+
 def test_texts_are_escaped(job: Job) -> None:
     bad = jobs.records(3)
     bad[2].texts[:] = ["ba <script>alert(1)</script> be"]
