@@ -189,7 +189,11 @@ def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
     """The mean of several metrics as a row: its interval is that of the mean over the same resamples."""
     parts = _replicates(one, names)
     found = None if parts is None else percentiles(sum(parts.values()) / len(parts), "bootstrap")
-    row: Row = {"value": value, "n": sum({line["n"] for line in one.rows if line["metric"] in names})}
+    own = [line for line in one.rows if line["metric"] in names]
+    row: Row = {"value": value, "n": sum({line["split"]: line["n"] for line in own}.values())}
+    chances = [line.get("detail", {}).get("chance") for line in own]
+    if None not in chances:
+        row["detail"] = {"chance": sum(chances) / len(chances)}
     return row if found is None else row | {"interval": [found.low, found.high]}
 
 

@@ -47,6 +47,15 @@ def test_a_number_stands_beside_what_was_published(tmp_path: Path) -> None:
     assert "| 92.87 |" in text and "| 82.17? |" in text and "not known whether it may be compared" in text
 
 
+def test_a_mean_of_metrics_has_the_mean_of_their_chances(tmp_path: Path) -> None:
+    labels, predicted = np.arange(100) % 2, (np.arange(100) < 80).astype(int)
+    answers = Answers("dev", {"labels": labels, "predicted": predicted})
+    scores = [Score("dev", name, 60.0, 100, chance, {}, answers) for name, chance in (("accuracy", 50.0), ("F1", 66.0))]
+    made = write(tmp_path, Asked("mrpc", card("mrpc"), 0, MODEL), scores, {}, "r/joint", 40, 1.0)
+    (line,) = Table.of([made], "flava").lines
+    assert (line.number, line.chance, line.n) == ("accuracy and F1", 58, 100) and line.low is not None
+
+
 def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
     made = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "mnist", 380)], "flava")
     (vision,) = made.averages
