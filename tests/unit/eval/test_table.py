@@ -81,6 +81,20 @@ def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     assert "92.87≠" in made.sheet().markdown()
 
 
+def test_options_behind_a_name_are_marked_and_the_task_stays_what_it_is(tmp_path: Path) -> None:
+    found = []
+    for name in ("mnist:max_iterations=50:seeds=3", "mnist:framing=crop"):
+        asked = Asked(name, card("mnist"), 0, MODEL)
+        found.append(write(tmp_path, asked, [Score("test", "accuracy", 97.0, 400, 10.0)], {}, "r/joint", 40, 1.0))
+    made = Table.of(found, "flava")
+    assert [(line.task, line.headline, line.notes) for line in made.lines] == [
+        ("mnist:max_iterations=50:seeds=3", True, ["max_iterations=50"]),
+        ("mnist:framing=crop", True, ["framing=crop"]),
+    ]
+    assert all(line.published["flava"]["comparable"] is False for line in made.lines)
+    assert [(one.value, one.tasks) for one in made.averages] == [(97.0, 1)]
+
+
 def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
     asked = Asked("retrieval:mine/dev", card("shapes-retrieval"), 0, MODEL)
     scores = [Score("dev", "mean recall", 50.0, 30), Score("dev", "loss", 1.5, 30)]

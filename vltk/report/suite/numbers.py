@@ -87,8 +87,9 @@ def _noted(line: Line, lines: Sequence[Line]) -> Line:
 
 def _kind(task: str, name: str, protocol: str) -> tuple[str, Sequence[str]]:
     """The group of a number, and its metrics."""
-    headline = headlines(protocol).get(task)
+    card = task.partition(":")[0]
+    headline = headlines(protocol).get(card)
     if headline is None:
         return OTHER, [name]
-    parts = headline.parts(task)
-    return headline.group, parts.get(f"{task} {name}") or parts[task]
+    parts = headline.parts(card)
+    return headline.group, parts.get(f"{card} {name}") or parts[card]
