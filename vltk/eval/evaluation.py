@@ -25,12 +25,14 @@ from vltk.errors import VltkError
 from vltk.eval.answers import Answers, interval, seed_of
 from vltk.eval.content import digest
 from vltk.eval.results import Row, Score, row
+from vltk.eval.task import names as card_names
 from vltk.parts import Choice
 from vltk.whole import sync, whole
 
 SCHEMA = 1
 FOLDER = "evaluations"
 DONE, FAILED = "done", "failed"
+HARMLESS = ("seeds=", "solver=", "micro_batch=", "random_weights=", "rerank=", "budget=", "limit=")  # or marked anyway
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "opencv-python-headless", "transformers")
 
 
@@ -81,6 +83,11 @@ class Evaluation:
     @property
     def task(self) -> str:
         return str(self.content["task"])
+
+    @property
+    def card(self) -> str:
+        """The name of its card, without options that were given behind it."""
+        return self.task.partition(":")[0]
 
     @property
     def done(self) -> bool:
@@ -170,6 +177,9 @@ def marks(asked: Asked, data: Mapping[str, Any]) -> list[str]:
     told = [] if limit is None else [f"limit {limit:,}"]
     budget = getattr(asked.choice, "budget", "full")  # of fine-tunings
     told += [] if budget == "full" else [f"budget {budget}"]
+    name, _, options = asked.task.partition(":")
+    changed = options.split(":") if options and name in card_names() else []
+    told += [option for option in changed if not option.startswith(HARMLESS)]
     told += [f"{part} was never trained" for part in asked.untrained]
     return told + (["not the official samples"] if any(not one.get("official", True) for one in data.values()) else [])
 

@@ -47,13 +47,13 @@ def _is_finished_family(folder: Path) -> bool:
 
 
 def absent_runs(specs: Sequence[str]) -> Steps:
-    """What to type for those that are not there."""
+    """What to type for those that are not there, and which there are."""
     steps: Steps = []
     for spec in specs:
         try:
             run.find_source(spec)
         except Missing as error:
-            steps += error.steps
+            steps += [(str(error).splitlines()[0], do) for _, do in error.steps]
     return steps
 
 

@@ -134,13 +134,14 @@ def failures(found: Sequence[Evaluation]) -> list[str]:
 
 
 def cost(choice: Choice) -> float:
-    """How long a task takes beside others, in images that are encoded; a protocol may say it itself."""
+    """How long a task takes beside others, in images that are encoded; a protocol may say it itself (`cost`), or for
+    how many of them a sample stands (`weight`)."""
     protocol: Any = choice.build()
     if hasattr(protocol, "cost"):
         return float(protocol.cost)
     limit = getattr(protocol, "limit", None)
     sizes = [_size(data) for data in protocol.data_sets]
-    return float(sum(size if limit is None else min(size, limit) for size in sizes))
+    return float(getattr(protocol, "weight", 1) * sum(size if limit is None else min(size, limit) for size in sizes))
 
 
 def _size(data: str) -> int:

@@ -153,7 +153,7 @@ def _csv(tables: Sequence[Table]) -> str:
 
 def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
     """The numbers of the task that stand in the table, or all of its metrics."""
-    headline = headlines(protocol).get(one.task)
+    headline = headlines(protocol).get(one.card)
     rows = {line["metric"]: line for line in one.rows}
     notes = [*one.content.get("marks", []), *_warnings(one.rows)]
     if headline is None:
@@ -161,12 +161,12 @@ def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
             yield _line(one.task, metric, line, notes if line is one.rows[0] else [])
         return
     metrics = one.metrics()
-    for number, names in headline.parts(one.task).items():
-        shown = number.removeprefix(one.task).strip() or " and ".join(names)
+    for number, names in headline.parts(one.card).items():
+        shown = number.removeprefix(one.card).strip() or " and ".join(names)
         if absent := [name for name in names if name not in rows]:
             have = ", ".join(rows)
             raise VltkError(f"{one.task}: no {', '.join(absent)} in its results, which {protocol} shows; have: {have}")
-        value = headline.numbers(one.task, metrics)[number]
+        value = headline.numbers(one.card, metrics)[number]
         line = rows[names[0]] if len(names) == 1 else _mean(one, names, value)
         figures = {found.reference: _figure(found, one) for found in published(number, protocol)}
         yield _line(one.task, shown, line | {"value": value}, notes, True, figures)
@@ -189,7 +189,11 @@ def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
     """The mean of several metrics as a row: its interval is that of the mean over the same resamples."""
     parts = _replicates(one, names)
     found = None if parts is None else percentiles(sum(parts.values()) / len(parts), "bootstrap")
-    row: Row = {"value": value, "n": sum({line["n"] for line in one.rows if line["metric"] in names})}
+    own = [line for line in one.rows if line["metric"] in names]
+    row: Row = {"value": value, "n": sum({line["split"]: line["n"] for line in own}.values())}
+    chances = [line.get("detail", {}).get("chance") for line in own]
+    if None not in chances:
+        row["detail"] = {"chance": sum(chances) / len(chances)}
     return row if found is None else row | {"interval": [found.low, found.high]}
 
 
@@ -207,19 +211,18 @@ def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
 
 
 def _averages(done: Sequence[Evaluation], protocol: str) -> list[AverageLine]:
+    """Of the tasks of FLAVA's table; a task that stands there with several options enters as it stands first."""
     known = headlines(protocol)
-    own = [one for one in done if one.task in known]
-    numbers = {name: value for one in own for name, value in known[one.task].numbers(one.task, one.metrics()).items()}
+    own = {one.card: one for one in reversed(done) if one.card in known}
+    numbers = {
+        name: value for card, one in own.items() for name, value in known[card].numbers(card, one.metrics()).items()
+    }
     if not numbers:
         return []
-    drawn = {
-        one.task: _replicates(one, [m for names in known[one.task].parts(one.task).values() for m in names])
-        for one in own
-    }
     spread: dict[str, Any] = {}
-    for one in own:
-        if (parts := drawn[one.task]) is not None:
-            spread |= known[one.task].numbers(one.task, parts)
+    for card, one in own.items():
+        parts = _replicates(one, [metric for names in known[card].parts(card).values() for metric in names])
+        spread |= {} if parts is None else known[card].numbers(card, parts)
     resampled = means(spread, protocol) if set(spread) == set(numbers) else {}
     return [_average_line(one, resampled.get(one.name)) for one in averages(numbers, protocol)]
 

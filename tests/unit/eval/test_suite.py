@@ -17,7 +17,8 @@ from tests.unit.eval.test_official_tasks import encode_by
 from tests.unit.eval.test_run import stage
 from vltk.errors import Missing
 from vltk.eval import claims, features, run
-from vltk.eval.queue import Queue, TasksFailed
+from vltk.eval.queue import Queue, TasksFailed, cost
+from vltk.eval.task import read
 from vltk.eval.workers import without_jobs
 
 TASKS = ["cifar10", "gtsrb", "eurosat"]
@@ -168,6 +169,16 @@ def test_the_store_changes_no_number(suite: Any, tmp_path: Path) -> None:
     suite("plain", store=False)
     assert found(tmp_path / "kept") == found(tmp_path / "plain")
     assert (tmp_path / "kept/runs/one/joint/features").is_dir() and not list(tmp_path.glob("plain/**/features"))
+
+
+def test_long_tasks_are_known_before_they_run() -> None:
+    """Fine-tunings by their steps, re-ranking by its pairs; nothing is read for it."""
+    entries = ["imagenet", "mnist", "rte", "rte:budget=smoke", "rte:seeds=3", "vqav2", "vqav2:budget=short", "coco"]
+    entries += ["coco-reranked", "mnist:limit=100"]
+    costs = {name: cost(choice) for name, choice in read(entries).items()}
+    order = ["vqav2", "vqav2:budget=short", "imagenet", "coco-reranked", "rte:seeds=3", "mnist", "rte", "coco"]
+    assert sorted(costs, key=lambda name: -costs[name]) == [*order, "rte:budget=smoke", "mnist:limit=100"]
+    assert costs["rte:seeds=3"] == 3 * costs["rte"]
 
 
 def test_a_limit_is_marked(suite: Any, tmp_path: Path) -> None:

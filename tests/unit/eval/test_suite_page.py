@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_mistakes_are_shown_with_their_pictures(evaluated: Any) -> None:
     given = classes[answers["predicted"][0]]
     assert f'<b class="miss">{given}</b> for' in text and "Taken for another" in page.text
     assert (answers["margins"] < 0).tolist() == (answers["predicted"] != answers["labels"]).tolist()
+
+
+def test_labels_of_ones_own_stand_by_their_names(evaluated: Any, write_pairs: Callable[..., None]) -> None:
+    kinds = [{"kind": "dog" if at % 3 else "cat & co"} for at in range(12)]
+    write_pairs("pairs/dev", [[f"a text {at}"] for at in range(12)], kinds)
+    text = evaluated("blind", tasks=["linear_probe:pairs/dev:pairs/dev:kind"])
+    page = Page(text)
+    assert "<td>cat &amp; co</td><td>dog</td>" in text and len(page.all("img")) == 4
+    assert "dog for cat & co" in page.text and "a text 0" in page.text
 
 
 def test_an_encoder_that_sees_all_makes_no_mistake(evaluated: Any) -> None:

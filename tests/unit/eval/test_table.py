@@ -47,6 +47,15 @@ def test_a_number_stands_beside_what_was_published(tmp_path: Path) -> None:
     assert "| 92.87 |" in text and "| 82.17? |" in text and "not known whether it may be compared" in text
 
 
+def test_a_mean_of_metrics_has_the_mean_of_their_chances(tmp_path: Path) -> None:
+    labels, predicted = np.arange(100) % 2, (np.arange(100) < 80).astype(int)
+    answers = Answers("dev", {"labels": labels, "predicted": predicted})
+    scores = [Score("dev", name, 60.0, 100, chance, {}, answers) for name, chance in (("accuracy", 50.0), ("F1", 66.0))]
+    made = write(tmp_path, Asked("mrpc", card("mrpc"), 0, MODEL), scores, {}, "r/joint", 40, 1.0)
+    (line,) = Table.of([made], "flava").lines
+    assert (line.number, line.chance, line.n) == ("accuracy and F1", 58, 100) and line.low is not None
+
+
 def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
     made = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "mnist", 380)], "flava")
     (vision,) = made.averages
@@ -70,6 +79,20 @@ def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     assert line.notes == ["limit 40", "the fit did not converge"]
     assert not any(one["comparable"] for one in line.published.values())
     assert "92.87≠" in made.sheet().markdown()
+
+
+def test_options_behind_a_name_are_marked_and_the_task_stays_what_it_is(tmp_path: Path) -> None:
+    found = []
+    for name in ("mnist:max_iterations=50:seeds=3", "mnist:framing=crop"):
+        asked = Asked(name, card("mnist"), 0, MODEL)
+        found.append(write(tmp_path, asked, [Score("test", "accuracy", 97.0, 400, 10.0)], {}, "r/joint", 40, 1.0))
+    made = Table.of(found, "flava")
+    assert [(line.task, line.headline, line.notes) for line in made.lines] == [
+        ("mnist:max_iterations=50:seeds=3", True, ["max_iterations=50"]),
+        ("mnist:framing=crop", True, ["framing=crop"]),
+    ]
+    assert all(line.published["flava"]["comparable"] is False for line in made.lines)
+    assert [(one.value, one.tasks) for one in made.averages] == [(97.0, 1)]
 
 
 def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ OF_SCORES = ("Pearson correlation", "Spearman correlation")
 OF_ANSWERS = ("VQA accuracy",)
 AT_RANDOM = "at random weights"
 SMOKE_STEPS, SMOKE_SAMPLES = 20, 200
+PASSES, SIZE = 3, 224  # forward and twice that backward; pixels of an image
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,15 @@ class Plan:
     def reads(self) -> list[str]:
         """Parts of the model that are fine-tuned."""
         return [*self.encoders, *(["fusion"] if len(self.encoders) > 1 else [])]
+
+    @property
+    def cost(self) -> float:
+        """How long it takes, in images of 224 pixels that are encoded: three for each sample and encoder that is
+        trained, larger images by their area."""
+        plan = self.under_budget()
+        trainings = plan.seeds * (2 if plan.random_weights else 1)
+        area = ((plan.image_size or SIZE) / SIZE) ** 2 if "image" in plan.encoders else 1
+        return PASSES * plan.steps * plan.batch_size * len(plan.encoders) * area * trainings
 
     @property
     def comparable(self) -> bool:

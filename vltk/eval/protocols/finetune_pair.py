@@ -63,6 +63,11 @@ class FinetunePair:
         return [self.plan.train, *self.plan.test]
 
     @property
+    def cost(self) -> float:
+        """In images encoded."""
+        return self.plan.cost
+
+    @property
     def reads(self) -> list[str]:
         """Parts of the model."""
         return self.plan.reads

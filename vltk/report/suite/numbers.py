@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vltk.eval.averages import GROUPS
 from vltk.eval.headline import headlines
@@ -34,8 +34,7 @@ class Number:
         name = self.name
         for long, short in SHORT.items():
             name = name.replace(long, short)
-        text = self.task if self.alone else f"{self.task} {name}"
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        return shortened(self.task if self.alone else f"{self.task} {name}", LONGEST)
 
     @property
     def in_percent(self) -> bool:
@@ -49,7 +48,7 @@ class Number:
 def numbers(made: Outcome) -> list[Number]:
     """Those of FLAVA's table, and of each other task the one that says most, in the order of the tables."""
     by_run = [
-        {(line.task, line.number): line for line in table.lines if _is_shown(line, table.lines)}
+        {(line.task, line.number): _noted(line, table.lines) for line in table.lines if _is_shown(line, table.lines)}
         for table in made.tables
     ]
     keys = list(dict.fromkeys(key for lines in by_run for key in lines))
@@ -61,6 +60,10 @@ def numbers(made: Outcome) -> list[Number]:
         alone = [other for other, _ in keys].count(task) == 1
         found.append(Number(task, name, *_kind(task, name, made.tables[0].protocol), own, alone))
     return found
+
+
+def shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def groups(found: Sequence[Number]) -> Iterator[tuple[str, list[Number]]]:
@@ -77,10 +80,16 @@ def _is_shown(line: Line, lines: Sequence[Line]) -> bool:
     return line.number == next((name for name in SUMMARIES if name in names), names[0])
 
 
+def _noted(line: Line, lines: Sequence[Line]) -> Line:
+    """With what is to be known of the task, which tables say once, at its first line."""
+    return replace(line, notes=next(other.notes for other in lines if other.task == line.task))
+
+
 def _kind(task: str, name: str, protocol: str) -> tuple[str, Sequence[str]]:
     """The group of a number, and its metrics."""
-    headline = headlines(protocol).get(task)
+    card = task.partition(":")[0]
+    headline = headlines(protocol).get(card)
     if headline is None:
         return OTHER, [name]
-    parts = headline.parts(task)
-    return headline.group, parts.get(f"{task} {name}") or parts[task]
+    parts = headline.parts(card)
+    return headline.group, parts.get(f"{card} {name}") or parts[card]

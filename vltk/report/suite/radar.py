@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from vltk.report.suite.numbers import Number
+from vltk.report.suite.numbers import Number, shortened
 
 WIDTH, HEIGHT, RADIUS = 520, 296, 118
 FEWEST = 3  # spokes
+LONGEST = 22  # letters at a spoke
 RINGS = (25, 50, 75, 100)
 REFERENCE = "flava"
 
@@ -28,9 +29,9 @@ def radar(title: str, numbers: Sequence[Number], colours: Mapping[str, int]) -> 
         shapes.append(_shape(f"c{colour}", values))
     legend = "".join(f'<span class="c{colour}">{escape(label)}</span>' for label, colour in colours.items())
     known = any(REFERENCE in number.any.published for number in shown)
-    dashed = f"<small>dashed: {'FLAVA as published; ' if known else ''}dotted: chance</small>"
+    lines = f"<small>{'dashed: FLAVA as published; ' if known else ''}dotted: chance</small>"
     return (
-        f'<figure class="chart"><figcaption><span><b>{escape(title)}, %</b> {dashed}</span>'
+        f'<figure class="chart"><figcaption><span><b>{escape(title)}, %</b> {lines}</span>'
         f'<span class="legend">{legend}</span></figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"{''.join(_grid(shown))}{''.join(shapes)}</svg></figure>"
@@ -48,7 +49,8 @@ def _grid(numbers: Sequence[Number]) -> Iterator[str]:
         side = end_x - WIDTH / 2
         anchor = "middle" if abs(side) < 8 else "start" if side > 0 else "end"
         yield f'<line class="web" x1="{WIDTH / 2}" y1="{HEIGHT / 2}" x2="{x:.1f}" y2="{y:.1f}"/>'
-        yield f'<text x="{end_x:.1f}" y="{end_y + 3.5:.1f}" text-anchor="{anchor}">{escape(number.title)}</text>'
+        title = escape(shortened(number.title, LONGEST))
+        yield f'<text x="{end_x:.1f}" y="{end_y + 3.5:.1f}" text-anchor="{anchor}">{title}</text>'
 
 
 def _shape(name: str, values: Sequence[float | None]) -> str:
