@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vltk.errors import Missing, VltkError
 from vltk.hf import CONFIG_FILE, HfFolder
+from vltk.log import warn
 from vltk.whole import whole
 
 if TYPE_CHECKING:
@@ -254,6 +255,8 @@ def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
             raise Missing(
                 f"{folder.name} has no weights yet", [("a checkpoint", f"vltk train {folder.path.parent.name}")]
             )
+        for text in found.warnings:
+            warn(text)
         path = found.path
     saved = checkpoint.Saved(path)
     weights = saved.tensors(saved.facts.get("result", "weights"))

@@ -25,6 +25,11 @@ class Checkpoint:
     step: int
     damaged: tuple[str, ...]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should hear of that."""
+        return [f"{line}; taking the older checkpoint of step {self.step}" for line in self.damaged]
+
 
 def path_of(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""

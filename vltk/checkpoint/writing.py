@@ -80,7 +80,8 @@ def finish(
 ) -> Path:
     """Makes `folder/step-...` of the files of `world` processes; for the main one alone, once all are there.
 
-    facts: plain data. Of the others the newest `keep` stay, those of every `keep_every`-th step, and the `wanted`.
+    facts: plain data. Of this one and the older ones the newest `keep` stay, those of every `keep_every`-th step, and
+    the `wanted`. Later ones do not count: they were found damaged, and the run went on from an older one.
     Raises VltkError where writing fails; older checkpoints are then as they were.
     """
     part = part_of(folder, step)
@@ -95,7 +96,7 @@ def finish(
             note.unlink()
         sync(part)
         final = _replace(part, path_of(folder, step))
-        for old in paths(folder)[keep:]:
+        for old in [path for path in paths(folder) if step_of(path) <= step][keep:]:
             if step_of(old) not in wanted and not (keep_every and step_of(old) % keep_every == 0):
                 shutil.rmtree(old)
     return final

@@ -128,5 +128,6 @@ def _save(setup: Setup, saver: Saver, recorder: Recorder, done: int) -> None:
 def _saved(setup: Setup, done: int) -> None:
     """What follows a checkpoint that is whole, on the main process."""
     folder, keep = setup.folder, setup.stage.checkpoint.keep
-    best.tidy(folder.path, oldest=checkpoint.steps(folder.checkpoints)[:keep][-1])
+    kept = [step for step in checkpoint.steps(folder.checkpoints) if step <= done][:keep]
+    best.tidy(folder.path, oldest=kept[-1])
     folder.note(step=done)

@@ -254,8 +254,8 @@ def _resume(
     if found is None:
         pretraining.follow(engine)
     else:
-        for damaged in found.damaged:
-            warn(f"{damaged}; taking the older checkpoint of step {found.step}")
+        for text in found.warnings:
+            warn(text)
         facts = _load(pretraining, engine, found.path)
         first = int(facts["step"])
         say(f"going on from step {first} ({found.path})")

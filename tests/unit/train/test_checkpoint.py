@@ -114,6 +114,22 @@ def test_damaged_newest_falls_back_and_says_so(tmp_path: Path, file: str, how: s
     assert same(load(found.path)[0], tensors(5))
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_later_one_takes_the_place_of_no_good_one(tmp_path: Path, keep: int) -> None:
+    """A run that goes on from the older one saves before it comes to the step of the damaged one."""
+    for step in (5, 10):
+        path = save(tmp_path, step, tensors(step), {}, keep=2)
+    (path / "rank-00000.safetensors").write_bytes(b"")
+    save(tmp_path, 7, tensors(7), {}, keep=keep)
+    assert names(tmp_path) == [f"step-{step:08d}" for step in ((5,) if keep == 2 else ()) + (7, 10)]
+    found = checkpoint.newest_good(tmp_path)
+    assert found is not None and found.step == 7
+    (said,) = found.warnings
+    assert said.startswith(f"{tmp_path}/step-00000010: ") and said.endswith("taking the older checkpoint of step 7")
+    save(tmp_path, 10, tensors(10), {}, keep=keep)
+    assert names(tmp_path) == [f"step-{step:08d}" for step in ((7,) if keep == 2 else ()) + (10,)]
+
+
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     path = save(tmp_path, 5, tensors(5), {}, keep=2)
     (path / "rank-00000.safetensors").write_bytes(b"")
