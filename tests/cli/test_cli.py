@@ -132,7 +132,10 @@ def test_the_version(tmp_path: Path) -> None:
 
 
 def test_several_processes_keep_the_exit_code(tmp_path: Path) -> None:
-    code = "import sys; from vltk.launch import spread; sys.exit(spread(2, sys.argv[1:]))"
+    code = (
+        "import sys; from vltk.launch import places; from vltk.launch.spread import spread; "
+        "sys.exit(spread(places(2), sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", code, "recipe", "check", "flva"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
