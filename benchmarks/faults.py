@@ -53,7 +53,7 @@ class Trial:
         while len(self.rows) < faults and launcher.poll() is None:
             self.wait_until_it_trains(launcher)
             time.sleep(self.chance.uniform(0, 4))
-            if launcher.poll() is None:
+            if launcher.poll() is None and any(self.hosts.ranks(host) for host in range(2)):
                 self.rows.append(self.fault())
                 print(json.dumps(self.rows[-1]), flush=True)
                 if self.rows[-1]["kind"] == KINDS[4]:
