@@ -19,7 +19,7 @@ OPTIONS_OF = {
     "offload-2": {"stage": 2, "offload_optimizer": {"device": "cpu"}},
     "offload-3": {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}},
     "persistent-3": {"stage": 3, "sub_group_size": 20},
-    "round-robin-2": {"stage": 2, "round_robin_gradients": True, "overlap_comm": True, "reduce_bucket_size": 50},
+    "overlap-2": {"stage": 2, "overlap_comm": True, "reduce_bucket_size": 50},
 }
 LOW = {
     f"{precision}-{name}": (precision, zero)

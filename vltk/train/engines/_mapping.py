@@ -35,7 +35,6 @@ _ONE_TO_THREE, _TWO, _THREE = (1, 2, 3), (1, 2), (3,)
 STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages alone; `stage3_...` say so themselves
     "offload_optimizer": _ONE_TO_THREE,
     "offload_param": _THREE,
-    "round_robin_gradients": _TWO,
     "overlap_comm": _ONE_TO_THREE,
     "contiguous_gradients": _ONE_TO_THREE,
     "reduce_scatter": _ONE_TO_THREE,
@@ -48,6 +47,7 @@ STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages a
     "leaf_module": _THREE,
 }
 OTHERWISE = {  # options of zero_optimization that go against how vltk steps, computes or saves
+    "round_robin_gradients": "DeepSpeed loses track of which numbers a rank holds, so checkpoints would be wrong",
     "mics_shard_size": "parameters are shared by all ranks here",
     "mics_hierarchical_params_gather": "parameters are shared by all ranks here",
     "zero_quantized_weights": "weights are fp32 here, low precision is autocast",
