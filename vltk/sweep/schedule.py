@@ -14,7 +14,7 @@ from vltk.sweep.job import LOG, Job
 from vltk.sweep.plan import Plan, Run, join
 from vltk.train.signals import Signals, Stopped
 
-PAUSE = 0.2  # seconds between two looks at the processes
+PAUSE = 1.0  # seconds between two looks at the processes
 
 
 def train(plan: Plan, jobs: int | None = None, redo: bool = False) -> None:
