@@ -90,7 +90,7 @@ class Score:
 
     @property
     def in_percent(self) -> bool:
-        return "R@" in self.metric or "accuracy" in self.metric.lower()
+        return any(word in self.metric.lower() for word in ("r@", "recall", "accuracy"))
 
     @property
     def best(self) -> int:
