@@ -218,22 +218,21 @@ def evaluate(
     if fetch:
         from vltk.eval.fetch import fetch as bring
 
-        bring([name for name in fetch.split(",") if name], data, dry_run)
+        bring(_names(fetch), data, dry_run)
         return
     if data_status:
         from vltk.eval import data_status as official
 
-        official.tell([name for name in tasks.split(",") if name], data, as_json)
+        official.tell(_names(tasks), data, as_json)
         return
     from vltk.eval.run import Options
     from vltk.eval.run import evaluate as score
     from vltk.report.suite import build as suite_report
 
-    names = [name for name in tasks.split(",") if name]
     score(
         runs or [],
         suite,
-        names,
+        _names(tasks),
         Options(
             limit,
             seed,
@@ -251,6 +250,11 @@ def evaluate(
             report=None if report is None else partial(suite_report, folder=report),
         ),
     )
+
+
+def _names(listed: str) -> list[str]:
+    """Of `A,B`."""
+    return [name for name in listed.split(",") if name]
 
 
 def _shares(jobs: int) -> list[dict[str, str]]:

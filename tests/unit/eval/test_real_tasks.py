@@ -26,7 +26,7 @@ def pixels(images: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", list(LEAST))
 def test_a_probe_of_a_real_subset(name: str, trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     place = os.environ.get("VLTK_TEST_DATA")
-    if place is None:
+    if not place:
         pytest.skip("VLTK_TEST_DATA does not say where the small real subsets are")
     encode_by(monkeypatch, pixels)
     choice = task.limited(task.card(name), LIMIT).model_copy(update={"max_iterations": 30})

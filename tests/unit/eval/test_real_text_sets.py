@@ -17,7 +17,7 @@ from vltk.eval.datasets.glue import Glue
 from vltk.eval.datasets.snli_ve import SnliVe
 from vltk.eval.datasets.vqav2 import Vqav2
 
-DATA = Path(os.environ.get("VLTK_TEST_DATA", "nowhere"))
+DATA = Path(os.environ.get("VLTK_TEST_DATA") or "nowhere")
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="$VLTK_TEST_DATA names no folder with real data sets")
 
 

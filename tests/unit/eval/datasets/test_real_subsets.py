@@ -28,7 +28,7 @@ SUBSETS: dict[str, tuple[str, str, dict[str, tuple[int, int]]]] = {  # folder, r
 @pytest.fixture(scope="module")
 def real() -> Path:
     place = os.environ.get("VLTK_TEST_DATA")
-    if place is None:
+    if not place:
         pytest.skip("VLTK_TEST_DATA does not say where the small real subsets are")
     return Path(place)
 
