@@ -38,7 +38,8 @@ def main() -> None:
     if not options.json:
         heads = "precision, ZeRO, processes, accumulation, largest relative difference, tensors MiB, predicted MiB"
         print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|", flush=True)
-    cells = list(product(precisions, STAGES, PARTS))
+    # ZeRO-3 comes last: DeepSpeed puts its own linear in the place of torch's for as long as the process lives
+    cells = [(precision, stage, parts) for stage, precision, parts in product(STAGES, precisions, PARTS)]
     for world in map(int, options.processes.split(",")):
         every = in_processes(world, trained, cells, *size)
         for cell, *runs in zip(cells, *every, strict=True):
