@@ -61,16 +61,17 @@ def made(width: int, depth: int, image: int) -> tuple[Pretraining, list[Group]]:
     return pretraining, groups(pretraining, reached)
 
 
-def engine_of(stage: int | None, precision: Any, made: tuple[Pretraining, list[Group]], **zero: Any) -> Any:
-    """DeepSpeed at a ZeRO stage; None: plain torch."""
+def engine_of(stage: int | None, precision: Any, made: tuple[Pretraining, list[Group]], bucket: int = 0) -> Any:
+    """DeepSpeed at a ZeRO stage, with buckets of so many numbers and every parameter in parts; None: plain torch."""
     if stage is None:
         from vltk.train.engines.torch import Torch
 
         return Torch(*made, OPTIONS, precision)
     from vltk.train.engines.deepspeed import DeepSpeed
 
-    given = zero if stage else {}
-    return DeepSpeed(*made, OPTIONS, precision, {"zero_optimization": {"stage": stage, **given}})
+    zero = {"stage": stage} | ({"reduce_bucket_size": bucket} if stage else {})
+    zero |= {"stage3_param_persistence_threshold": 0} if stage == 3 else {}
+    return DeepSpeed(*made, OPTIONS, precision, {"zero_optimization": zero})
 
 
 def load_engine(stage: int | None) -> None:

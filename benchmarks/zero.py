@@ -59,7 +59,7 @@ def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str,
     load_engine(stage)
     before = resident()
     built = made(width, depth, IMAGE)
-    engine = engine_of(stage, "fp32", built, reduce_bucket_size=BUCKET, stage3_param_persistence_threshold=0)
+    engine = engine_of(stage, "fp32", built, BUCKET)
     steps = 2 * len(STREAMS) * (rounds + WARM) + 1
     drawn = batch(BATCH, 0, IMAGE)
     clock: dict[str, dict[str, list[float]]] = {

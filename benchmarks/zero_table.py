@@ -57,7 +57,7 @@ def train(precision: str, stage: int | None, parts: int, steps: int, width: int,
     gc.collect()
     before = tensors()
     built = made(width, depth, IMAGE)
-    engine = engine_of(stage, precision, built, reduce_bucket_size=BUCKET, stage3_param_persistence_threshold=0)
+    engine = engine_of(stage, precision, built, BUCKET)
     losses = []
     for step in range(steps):
         stream = list(STREAMS)[step % len(STREAMS)]

@@ -166,3 +166,8 @@ def _same(left: Tensor | None, right: Tensor | None) -> bool:
 
 def _names(module: nn.Module, *prefixes: str) -> set[str]:
     return {name for name, _ in module.named_parameters() if name.startswith(prefixes)}
+
+
+def zero_of(stage: int, kept: int = 0) -> dict[str, Any]:
+    """DeepSpeed's options of a ZeRO stage; at 3 parameters of more than `kept` numbers are in parts."""
+    return {"stage": stage} | ({"stage3_param_persistence_threshold": kept} if stage == 3 else {})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.processes import in_processes
-from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
+from tests.towers import OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by, zero_of
 from vltk.train.engines.torch import Torch
 
 OPTIONS_OF = {
@@ -25,7 +25,7 @@ LOW = {
     f"{precision}-{name}": (precision, zero)
     for precision in ("bf16", "fp16")
     for name, zero in {
-        **{str(stage): {"stage": stage, "stage3_param_persistence_threshold": 0} for stage in (0, 1, 2, 3)},
+        **{str(stage): zero_of(stage) for stage in (0, 1, 2, 3)},
         "offload-2": OPTIONS_OF["offload-2"],
         "offload-3": OPTIONS_OF["offload-3"],
     }.items()

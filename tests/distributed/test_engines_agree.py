@@ -10,7 +10,20 @@ import pytest
 import torch
 
 from tests.processes import in_processes
-from tests.towers import BATCH, OPTIONS, STEPS, Held, batch_of, changes, made, one_step, run, state_of, trained_by
+from tests.towers import (
+    BATCH,
+    OPTIONS,
+    STEPS,
+    Held,
+    batch_of,
+    changes,
+    made,
+    one_step,
+    run,
+    state_of,
+    trained_by,
+    zero_of,
+)
 from vltk import dist
 from vltk.checkpoint import Saved
 from vltk.recipe import Checkpoints
@@ -28,7 +41,7 @@ def build(name: str, precision: str = "fp32", **zero: Any) -> tuple[Any, list[An
         return Torch(toy, found, OPTIONS, precision), found  # type: ignore[arg-type]
     from vltk.train.engines.deepspeed import DeepSpeed
 
-    zero |= {"stage": int(name[-1]), "stage3_param_persistence_threshold": 0}
+    zero |= zero_of(int(name[-1]))
     return DeepSpeed(toy, found, OPTIONS, precision, {"zero_optimization": zero}), found  # type: ignore[arg-type]
 
 

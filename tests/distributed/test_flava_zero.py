@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.processes import in_processes
 from tests.tiny import Cached, batch, flava
+from tests.towers import zero_of
 from vltk import dist
 from vltk.parts import choose
 from vltk.recipe import Optimizer
@@ -59,7 +60,7 @@ def engine_of(name: str, pretraining: Pretraining, found: list[Group]) -> Any:
         return Torch(pretraining, found, OPTIONS, "fp32")
     from vltk.train.engines.deepspeed import DeepSpeed
 
-    zero = {"stage": int(name[-1]), "stage3_param_persistence_threshold": 100}
+    zero = zero_of(int(name[-1]), kept=100)
     return DeepSpeed(pretraining, found, OPTIONS, "fp32", {"zero_optimization": zero})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.processes import in_processes
-from tests.towers import OPTIONS, STEPS, batch_of, made, one_step, run, state_of
+from tests.towers import OPTIONS, STEPS, batch_of, made, one_step, run, state_of, zero_of
 from vltk import checkpoint, dist
 from vltk.checkpoint import Saved
 from vltk.errors import VltkError
@@ -27,7 +27,7 @@ def build(name: str) -> Any:
         return Torch(toy, found, OPTIONS, "fp32")
     from vltk.train.engines.deepspeed import DeepSpeed
 
-    zero = {"stage": int(name[-1]), "stage3_param_persistence_threshold": 0}
+    zero = zero_of(int(name[-1]))
     return DeepSpeed(toy, found, OPTIONS, "fp32", {"zero_optimization": zero})
 
 

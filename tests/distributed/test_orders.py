@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import in_processes
-from tests.towers import OPTIONS, STEPS, batch_of, made, one_step
+from tests.towers import OPTIONS, STEPS, batch_of, made, one_step, zero_of
 
 WARM = 9  # steps: every stream has been seen three times
 
@@ -32,7 +32,7 @@ def learning(micro_batches: int) -> dict[str, int]:
 
     Coordinator.reset_step, Coordinator._invalidate_trace = count_reset, count_drop
     toy, found = made()
-    zero = {"stage": 3, "stage3_param_persistence_threshold": 0}
+    zero = zero_of(3)
     engine = DeepSpeed(toy, found, OPTIONS, "fp32", {"zero_optimization": zero})
     for step in range(STEPS):
         now = "first" if step < WARM else "later"

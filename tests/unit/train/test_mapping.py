@@ -20,6 +20,7 @@ from vltk.train.engines._mapping import OTHERWISE, OWNED, STAGES, settings
         ({"stage": 2, "round_robin_gradients": True}, "round_robin_gradients: not with vltk: DeepSpeed loses track"),
         ({"stage": 3, "allgather_bucket_size": 5}, "allgather_bucket_size: ZeRO stage 3 has no such option"),
         ({"stage": 1, "sub_group_size": 10}, "remove it, or set stage 3"),
+        ({"stage": 2, "stage3_max_live_parameters": 5}, "stage3_max_live_parameters: ZeRO stage 2 has no such option"),
         ({"stage": 3, "mics_shard_size": 2}, "mics_shard_size: not with vltk: parameters are shared by all ranks"),
         ({"stage": 3, "zero_quantized_weights": True}, "zero_quantized_weights: not with vltk: weights are fp32"),
         ({"stage": 3, "offload_param": {"device": "nvme"}}, "'nvme' is not supported, as checkpoints read memory"),

@@ -32,7 +32,7 @@ OWNED = {
     "activation_checkpointing": "checkpoint_activations",
 }
 _ONE_TO_THREE, _TWO, _THREE = (1, 2, 3), (1, 2), (3,)
-STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages alone; `stage3_...` say so themselves
+STAGES = {  # options of zero_optimization that DeepSpeed heeds at some stages alone, beside those named `stage3_...`
     "offload_optimizer": _ONE_TO_THREE,
     "offload_param": _THREE,
     "overlap_comm": _ONE_TO_THREE,
@@ -86,7 +86,7 @@ def conflicts(config: Mapping[str, Any]) -> Iterator[Conflict]:
     zero, given = config.get("zero_optimization", {}), stage(config)
     for name, value in zero.items():
         key = f"zero_optimization.{name}"
-        able = STAGES.get(name, (0, 1, 2, 3))
+        able = _THREE if name.startswith("stage3_") else STAGES.get(name, (0, 1, 2, 3))
         if name in OTHERWISE:
             yield Conflict(key, f"not with vltk: {OTHERWISE[name]}; remove it")
         elif given not in able:
