@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests import tiny
-from tests.parity.test_encoders_parity import IMAGE, ROBERTA, TEXT, saved, spread, texts
+from tests.parity.test_encoders_parity import IMAGE, ROBERTA, TEXT, saved, texts
 from vltk.errors import VltkError
 from vltk.hf import HfFolder
 from vltk.models.layers import Rows
@@ -19,12 +19,17 @@ from vltk.run import load
 
 transformers = pytest.importorskip("transformers")
 
+BLOCK_NORMS = ("layernorm_before.weight", "layernorm_after.weight", "layer_norm1.weight", "layer_norm2.weight")
 PAIRS = [("ViT", "Bert"), ("ViT", "Roberta"), ("CLIPVision", "Bert"), ("CLIPVision", "Roberta")]
 
 
 def dual_model(image: str = "ViT", text: str = "Bert") -> Any:
-    """One of tiny encoders, every parameter random."""
-    return spread(transformers.VisionTextDualEncoderModel(dual_config(image, text)))
+    """One of tiny encoders, every parameter random, norms around 1."""
+    model = tiny.randomised(transformers.VisionTextDualEncoderModel(dual_config(image, text)), seed=3, std=0.2)
+    for name, parameter in model.named_parameters():
+        if name.endswith((*BLOCK_NORMS, "LayerNorm.weight")):
+            parameter.data.add_(1)
+    return model
 
 
 def dual_config(image: str, text: str, **options: Any) -> Any:
@@ -48,7 +53,7 @@ def test_embeddings_and_logits(image: str, text: str, tmp_path: Path) -> None:
     torch.testing.assert_close(text_rows, out.text_embeds, atol=2e-6, rtol=0)
     assert ours.scale().item() == pytest.approx(theirs.logit_scale.exp().item())
     torch.testing.assert_close(ours.scale() * image_rows @ text_rows.T, out.logits_per_image, atol=5e-5, rtol=0)
-    assert (out.image_embeds[0] - out.image_embeds[1]).abs().max() > 1e-3  # each image its own
+    assert (out.image_embeds[0] - out.image_embeds[1]).abs().max() > 1e-2  # each image its own
 
 
 def test_pixels_are_normalised_as_the_processors_do(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class LinearProbe:
 
     @property
     def data_sets(self) -> list[str]:
-        named = [name for train, validation in self._parts for name in (train, self.test, validation) if name]
+        named = [name for train, validation in self._pairs for name in (train, self.test, validation) if name]
         return list(dict.fromkeys(named))
 
     @property
@@ -87,7 +87,7 @@ class LinearProbe:
 
         A test label that neither train nor validation has counts as wrong.
         """
-        parts = [self._part(subject, *names) for names in self._parts]
+        parts = [self._part(subject, *names) for names in self._pairs]
         test = subject.samples(self.test, self.limit)
         classes = _Classes([label for part in parts for label in part.seen], test.labels(self.label))
         scores = []
@@ -97,8 +97,8 @@ class LinearProbe:
         return scores
 
     @property
-    def _parts(self) -> list[tuple[str, str | None]]:
-        """Training and validation data of each probe."""
+    def _pairs(self) -> list[tuple[str, str | None]]:
+        """Names of the training and validation data of each probe."""
         if self.folds is None:
             return [(self.train, self.validation)]
         folds = map(str, range(self.folds))
