@@ -22,6 +22,7 @@ from vltk.report.page import notice, table
 PAIRS, CLASSES, SAMPLES = 8, 5, 12  # shown
 SIDE = 112  # pixels of a thumbnail
 TEXT = 160  # letters of a text
+HALF = 50  # percent of the folds
 
 Ints = NDArray[np.int64]
 ANSWER = "answer"  # the fact of an open question that most people gave
@@ -144,7 +145,9 @@ def _worst(answers: Answers) -> tuple[Ints, str]:
     columns = answers.columns
     if "margins" in columns:
         order = np.argsort(columns["margins"], kind="stable")
-        wrong = columns["predicted"] != columns["labels"] if "predicted" in columns else columns["margins"] < 0
+        if "predicted" not in columns:  # of probes over folds
+            return order[columns["values"][order] < HALF], "Wrong in most folds, and the surest of it."
+        wrong = columns["predicted"] != columns["labels"]
         return order[wrong[order]], "Wrong, and the surest of it: right answers are furthest behind the one given."
     if "ranks" in columns:
         order = np.argsort(-columns["ranks"], kind="stable")
