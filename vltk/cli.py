@@ -368,7 +368,7 @@ def import_hf(
     folder: Annotated[Path, typer.Argument(help="A Hugging Face folder: config.json and safetensors.")],
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of the run to make.")],
 ) -> None:
-    """Make a run from a FLAVA, CLIP, ViT, BERT or RoBERTa model, or from FLAVA's image codebook."""
+    """Make a run from a FLAVA, CLIP, BLIP, ViT, BERT or RoBERTa model, two encoders, or FLAVA's image codebook."""
     from vltk.convert import import_hf as read
 
     typer.echo(read(folder, run))

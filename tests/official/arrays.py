@@ -78,7 +78,7 @@ def stl10(root: Path) -> Truth:
         (folder / f"{part}_y.bin").write_bytes(bytes(label + 1 for label in labels))
         truth |= {f"{part}/{row:04d}": label for row, label in enumerate(labels)}
     (folder / "class_names.txt").write_text("airplane\nbird\ncar\ncat\ndeer\ndog\nhorse\nmonkey\nship\ntruck\n")
-    (folder / "fold_indices.txt").write_text("0 1 2 \n" + "5 4 3 1 \n" * 9)
+    (folder / "fold_indices.txt").write_text("0 1 3 4 \n" + "5 4 3 1 \n" * 9)
     return truth
 
 

@@ -66,12 +66,12 @@ def clevr_counts(root: Path, counts: Sequence[int] = (3, 10, 4, 10, 3, 4)) -> Tr
 
 
 def ucf101(root: Path, frames: bool = False) -> Truth:
-    """Folder and list do not agree on the case of the second class."""
+    """Lists of videos do not agree with folders and the list of classes on the case of the second class."""
     classes = ["ApplyEyeMakeup", "HandStandPushups", "YoYo"]
     folders = ["ApplyEyeMakeup", "HandstandPushups", "YoYo"]
     lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True)
-    (lists / "classInd.txt").write_bytes("".join(f"{n} {name}\r\n" for n, name in enumerate(classes, 1)).encode())
+    (lists / "classInd.txt").write_bytes("".join(f"{n} {name}\r\n" for n, name in enumerate(folders, 1)).encode())
     truth, train, test = {}, [], []
     for label, (name, folder) in enumerate(zip(classes, folders, strict=True)):
         for group, clip in ((1, 1), (1, 2), (8, 1), (8, 2), (9, 1), (9, 2), (10, 1)):

@@ -30,8 +30,8 @@ class Answers:
     """Columns (N,) under a `name` of its own in the task.
 
     `predicted` and `labels`: classes or scores; `scores`: of class 1; `ranks`: of the right answer, 0 the first;
-    `values`: of each sample, in percent; `clusters`: the image that a query belongs to; `margins`: what the model gave
-    the right class minus the most that it gave another one.
+    `values`: of each sample, in percent (of probes over folds: how many of them are right); `clusters`: the image that
+    a query belongs to; `margins`: what the model gave the right class minus the most that it gave another one.
     """
 
     name: str
@@ -69,6 +69,7 @@ RESAMPLED = {
     "Pearson correlation": _Resampled(correlation.pearson, _CLASSES, False),
     "Spearman correlation": _Resampled(correlation.spearman, _CLASSES, False),
 }
+_CLASSES_OF_FOLDS = _Resampled(classification.mean_by_class, ("values", "labels"), True)
 MEANS = {  # of captions: metrics that are the mean of their values
     "CIDEr", "CIDEr of the nearest caption", "ROUGE-L", "SPICE", "CLIPScore", "RefCLIPScore", "words a caption",
 }  # fmt: skip
@@ -77,12 +78,12 @@ _RECALL = re.compile(r"R@(\d+)$")
 
 def interval(metric: str, value: float, n: int, answers: Answers | None, seed: int = 0) -> Interval | None:
     """The 95 % interval of a metric by its name; None where it needs answers that there are not, or has none."""
-    if _is_accuracy(metric):
+    if _is_accuracy(metric) and not _of_folds(answers):
         return wilson(round(value * n / 100), n)
     drawn = None if answers is None else replicates(metric, answers, seed)
     if drawn is None:
         return None
-    return percentiles(drawn, "cluster bootstrap" if _resampled(metric) is None else "stratified bootstrap")
+    return percentiles(drawn, "cluster bootstrap" if _resampled(metric, answers) is None else "stratified bootstrap")
 
 
 def seed_of(task: str, seed: int) -> int:
@@ -95,7 +96,7 @@ def replicates(metric: str, answers: Answers, seed: int = 0) -> resample.Replica
 
     Equal seeds draw the same samples, so that metrics of one task are resampled together.
     """
-    if (how := _resampled(metric)) is not None:
+    if (how := _resampled(metric, answers)) is not None:
         return resample.stratified(how.of(answers), how.strata(answers), seed=seed)
     if (values := _values(metric, answers)) is not None:
         return resample.clustered(values, _clusters(answers), seed=seed)
@@ -107,15 +108,15 @@ def replicates(metric: str, answers: Answers, seed: int = 0) -> resample.Replica
 def compare(metric: str, first: Answers, second: Answers, gained: float, seed: int = 0) -> paired.Difference | None:
     """Two runs on the same samples, resampled together; `gained` is the second's value minus the first's.
 
-    Of an accuracy the p-value is McNemar's; None for a metric that cannot be made of answers. Raises VltkError where
-    the samples are not the same.
+    Of an accuracy the p-value is McNemar's, except over folds; None for a metric that cannot be made of answers. Raises
+    VltkError where the samples are not the same.
     """
     _require_same(first, second)
     before, after = replicates(metric, first, seed), replicates(metric, second, seed)
     if before is None or after is None:
         return None
     found = paired.difference(gained, after - before)
-    if not _is_accuracy(metric):
+    if not _is_accuracy(metric) or _of_folds(first):
         return found
     p = paired.mcnemar(*(one["predicted"] == one["labels"] for one in (first, second)))
     return paired.Difference(found.value, found.interval, p)
@@ -134,7 +135,14 @@ def _base(metric: str) -> str:
     return metric.removesuffix(" at random weights")
 
 
-def _resampled(metric: str) -> _Resampled | None:
+def _of_folds(answers: Answers | None) -> bool:
+    """Whether these are shares of several probes that are right, and not the classes that one probe gives."""
+    return answers is not None and "values" in answers.columns and "predicted" not in answers.columns
+
+
+def _resampled(metric: str, answers: Answers | None) -> _Resampled | None:
+    if _of_folds(answers) and _ends(metric, "mean per-class accuracy"):
+        return _CLASSES_OF_FOLDS
     return next((how for name, how in RESAMPLED.items() if _ends(metric, name)), None)
 
 
@@ -142,7 +150,8 @@ def _values(metric: str, answers: Answers) -> NDArray[np.float64] | None:
     """(N,) whose mean is the metric, in percent."""
     if found := _RECALL.search(_base(metric)):
         return np.asarray(100.0 * (answers["ranks"] < int(found[1])), np.float64)
-    if _ends(metric, "VQA accuracy") or _base(metric) in MEANS:
+    of_folds = _is_accuracy(metric) and _of_folds(answers)
+    if of_folds or _ends(metric, "VQA accuracy") or _base(metric) in MEANS:
         return np.asarray(answers["values"], np.float64)
     if _is_accuracy(metric):
         return np.asarray(100.0 * (answers["predicted"] == answers["labels"]), np.float64)

@@ -42,9 +42,12 @@ class Reference(Strict):
     different: dict[str, str] = {}
 
     def doubt(self, number: str, protocol: str) -> tuple[Comparable, str]:
-        """Whether this figure may be compared with one of `protocol`, and what stands against it."""
+        """Whether this figure may be compared with one of `protocol`, and what stands against it.
+
+        A split that its source does not state is not known to be another one than ours.
+        """
         ours, theirs = (_measured(number, name) for name in (protocol, self.protocol))
-        if ours != theirs:
+        if ours[0] != theirs[0] or (ours != theirs and number not in self.unverified):
             return False, f"{' and '.join(theirs[0])} on {theirs[1]}; here {' and '.join(ours[0])} on {ours[1]}"
         if number in self.different:
             return False, self.different[number]

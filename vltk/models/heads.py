@@ -43,6 +43,19 @@ class TiedHead(nn.Module):
         return nn.functional.linear(x, words, self.bias)
 
 
+class Pooler(nn.Module):
+    """Linear, tanh: the one vector that BERT and ViT make of their CLS."""
+
+    def __init__(self, width: int, init_std: float = 0.02) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        init_weights(self, init_std)
+
+    def forward(self, cls: Tensor) -> Tensor:
+        """(B, D) -> (B, D)."""
+        return torch.tanh(self.dense(cls))
+
+
 class MatchHead(nn.Module):
     """Linear, tanh, linear to two classes: 1 means that image and text belong together."""
 

@@ -73,6 +73,24 @@ def test_a_paired_comparison() -> None:
         compare("accuracy", BINARY, other, 0.0)
 
 
+def test_answers_over_folds() -> None:
+    """Shares of ten probes that are right: as wide an interval as one probe's, and no test of right against wrong."""
+    labels = np.arange(300) % 3
+    first = Answers("test", {"labels": labels, "values": 10.0 * RNG.binomial(10, 0.6 + 0.1 * labels)})
+    value = float(first["values"].mean())
+    found = interval("accuracy", value, 300, first)
+    assert found is not None and found.method == "cluster bootstrap" and found != wilson(round(3 * value), 300)
+    assert value - 3 < found.low < value < found.high < value + 3
+    by_class = classification.mean_by_class(first["values"], labels)
+    assert by_class == pytest.approx(np.mean([first["values"][labels == one].mean() for one in range(3)]))
+    spread = interval("mean per-class accuracy", by_class, 300, first)
+    assert spread is not None and spread.low < by_class < spread.high and spread.method == "stratified bootstrap"
+    second = Answers("test", {"labels": labels, "values": np.minimum(first["values"] + 10, 100)})
+    gained = float(second["values"].mean()) - value
+    better = compare("accuracy", first, second, gained)
+    assert better is not None and better.interval.low < gained < better.interval.high and better.p < 0.01
+
+
 def test_tasks_are_resampled_apart_and_runs_together() -> None:
     assert seed_of("mnist", 0) == seed_of("mnist", 0) != seed_of("cifar10", 0)
     first, second = (replicates("R@1", RANKED, seed_of(task, 0)) for task in ("mnist", "cifar10"))

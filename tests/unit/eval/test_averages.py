@@ -99,5 +99,9 @@ def test_what_may_be_compared() -> None:
     assert marks["clip_paper"].remark == "mean per-class accuracy on test; here accuracy on test"
     by_clip = {one.reference: one.comparable for one in published("fgvc_aircraft", "clip")}
     assert by_clip["flava"] is False and by_clip["clip_paper"] == "unverified"
+    folds = {name: {one.reference: one for one in published("stl10", name)} for name in ("flava", "clip")}
+    assert folds["flava"]["clip_paper"].comparable is False
+    assert folds["flava"]["clip_paper"].remark == "accuracy on test, mean of ten folds; here accuracy on test"
+    assert {one.comparable for one in folds["clip"].values()} == {"unverified"}  # FLAVA does not say which it took
     kitti = {one.reference: one.comparable for one in published("kitti_distance")}
     assert kitti["flava"] == "unverified" and kitti["clip_paper"] is False

@@ -14,6 +14,7 @@ from tests.harness import vltk_process
 from tests.official import glue
 from tests.official.vision import WRITERS
 from tests.parity.test_convert import TOWER, clip_model, flava_model, saved
+from tests.parity.test_dual_parity import dual_model
 from vltk import run as runs
 from vltk.convert import import_hf
 from vltk.eval import run
@@ -75,6 +76,19 @@ def test_a_flava_without_heads(
     assert (
         "FlavaModel lacks" in capsys.readouterr().out and runs.load("brought").untrained == runs.load("bare").untrained
     )
+
+
+def test_a_pair_of_encoders_in_one_folder(here: Path, write_pairs: Callable[..., None]) -> None:
+    """The run that is made of it gives the same."""
+    write_pairs("pairs/dev", [[f"word{index}"] for index in range(40)])
+    saved(dual_model(), "a-pair")
+    rows = evaluated("a-pair", tasks=[QUICK, "cifar10-zero-shot", "retrieval:pairs/dev"])
+    assert len(rows) == 2 + 3 + 9 and {row["run"] for row in rows} == {"a-pair"}
+    assert "never" not in Path("runs/a-pair/hf/evaluations/tasks.md").read_text()
+    import_hf(Path("a-pair"), "brought")
+    again = run.evaluate(["brought"], tasks=["retrieval:pairs/dev"])
+    wanted = [row["value"] for row in rows if row["task"] == "retrieval:pairs/dev"]
+    assert [row["value"] for row in again] == wanted
 
 
 def test_a_bert_has_no_images(here: Path, write_pairs: Callable[..., None]) -> None:

@@ -16,6 +16,7 @@ from tests.official.vision import WRITERS
 from tests.unit.eval.encoders import blind, seeing
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.eval import features, task
+from vltk.eval.answers import interval
 from vltk.eval.features import Subject
 from vltk.eval.sources import Library
 
@@ -66,6 +67,41 @@ def test_a_probe_of_what_shows_the_class(
     found = [label in seen and tones.count(label % TONES) == 1 for label in wanted.tolist()]
     assert (accuracy.answers["predicted"] == wanted)[found].all() and np.mean(found) > 0.3
     assert accuracy.n == len(wanted) == len(accuracy.answers["predicted"])
+
+
+def test_under_clip_stl10_is_the_mean_of_its_ten_folds(
+    official: Callable[[str], Path], trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fold 0 of the fixture lacks class 9, which half of the test images are of; all else is seen."""
+    encode_by(monkeypatch, seeing)
+    whole = subject(trained, official("stl10"))
+    protocol = task.card("stl10", "clip").build()
+    assert len(protocol.data_sets) == 21 and protocol.data_sets[1] == "official/stl10/test"
+    accuracy, per_class = protocol(whole)
+    assert (accuracy.n, accuracy.value) == (4, pytest.approx(95))
+    assert per_class.value == pytest.approx((100 * 2 / 3 + 9 * 100) / 10)
+    folds = accuracy.detail["folds"]
+    assert [fold["accuracy"] for fold in folds] == [50] + [100] * 9 and folds[0]["classes"] == 2
+    assert [fold["train_n"] + fold["validation_n"] for fold in folds] == [4] * 10
+    assert accuracy.detail["deviation"] == pytest.approx(50 / 10**0.5)
+    answers = accuracy.answers
+    assert answers["values"] == pytest.approx([90, 100, 100, 90]) and "predicted" not in answers.columns
+    found = interval(accuracy.metric, accuracy.value, accuracy.n, answers)
+    assert found is not None and found.low < 95 < found.high
+    single, _ = task.card("stl10").build()(subject(trained, official("stl10")))
+    assert single.value == 100 and "folds" not in single.detail
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 10}, r"folds: 10 given, but \{fold\}.* is not in train: official/stl10/train"),
+        ({"train": "official/stl10/train?fold={fold}"}, r"train\?fold=\{fold\}: \{fold\} stands for .* folds: 10"),
+    ],
+)
+def test_folds_need_a_place_and_a_number(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        task.changed(task.card("stl10"), options).build()
 
 
 @pytest.mark.parametrize("name", VISION)

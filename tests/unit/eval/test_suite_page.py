@@ -103,6 +103,17 @@ def test_labels_of_ones_own_stand_by_their_names(evaluated: Any, write_pairs: Ca
     assert "dog for cat & co" in page.text and "a text 0" in page.text
 
 
+def test_mistakes_over_folds_are_shown_by_their_share(evaluated: Any) -> None:
+    """No one class is given: how often each sample is right is told, and which classes are seldom found."""
+    WRITERS["stl10"](Path("official/stl10"))
+    text = evaluated("sees", tasks=["stl10"], protocol="clip")
+    page = Page(text)
+    assert "Seldom found" in page.text and "Taken for another" not in page.text
+    assert "truck" in page.text and "90 %" in page.text and not page.all("img")  # right in nine of ten: not wrong
+    blind = Page(evaluated("blind", tasks=["stl10"], protocol="clip"))
+    assert blind.all("img") and re.search(r"\d+ % right, is (airplane|bird|truck)", blind.text)
+
+
 def test_an_encoder_that_sees_all_makes_no_mistake(evaluated: Any) -> None:
     page = Page(evaluated("sees", tasks=["cifar10"]))
     assert not page.all("img") and "Seldom found" in page.text and "Taken for another" not in page.text

@@ -51,20 +51,19 @@ class Stl10:
         if len(data) != len(labels) * 3 * SIZE**2:
             raise VltkError(f"{images} has {len(data):,} bytes for {len(labels):,} images: one of the two is cut short")
         pixels = data.reshape(-1, 3, SIZE, SIZE).transpose(0, 3, 2, 1)  # (N, 3, W, H): columns first -> (N, H, W, 3)
-        keys = [f"{part}/{row:04d}" for row in range(len(labels))]
-        samples = Samples(name, keys, labels, Raw(pixels), listed)
-        if name == "test" or self._fold is None:
-            return samples
-        return samples.part(name, self._in_fold(self._fold, len(samples)), rule=None)
+        rows = np.arange(len(labels))
+        if name != "test" and self._fold is not None:
+            rows = self._in_fold(self._fold, len(labels))
+            labels, pixels = labels[rows], pixels[rows]  # copied: the others are let go
+        keys = [f"{part}/{row:04d}" for row in rows]
+        return Samples(name, keys, labels, Raw(pixels), listed)
 
-    def _in_fold(self, fold: int, count: int) -> NDArray[np.bool_]:
-        """(N,) which images the fold has: line `fold` of the file lists them, counted from 0."""
+    def _in_fold(self, fold: int, count: int) -> NDArray[np.int64]:
+        """The images that the fold has, in order: line `fold` of the file lists them, counted from 0."""
         folds = lines(self._files, FOLDS)
         if fold >= len(folds):
             raise VltkError(f"{FOLDS} has {len(folds)} folds, and not fold {fold} (counted from 0): it is cut short")
         rows = np.array([number(one, FOLDS, f"fold {fold}") for one in folds[fold].split()], np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < count:
             raise VltkError(f"{FOLDS}: fold {fold} has images {rows.min()} to {rows.max()}, but there are {count:,}")
-        chosen = np.zeros(count, bool)
-        chosen[rows] = True
-        return chosen
+        return np.unique(rows)

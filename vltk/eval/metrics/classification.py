@@ -21,11 +21,16 @@ def accuracy(predicted: ArrayLike, labels: ArrayLike, counts: Counts | None = No
 def mean_per_class(predicted: ArrayLike, labels: ArrayLike, counts: Counts | None = None) -> Any:
     """The mean of each class's accuracy, over the classes that occur among the labels."""
     predicted, labels = aligned("mean per-class accuracy", predicted, labels)
+    return 100 * mean_by_class((predicted == labels).astype(np.float64), labels, counts)
+
+
+def mean_by_class(values: ArrayLike, labels: ArrayLike, counts: Counts | None = None) -> Any:
+    """values, labels (N,) -> the mean of each class's mean value, over the classes that occur among the labels."""
+    values, labels = aligned("mean by class", values, labels)
     groups = np.unique(labels, return_inverse=True)[1]
     drawn = totals_by(groups, counts)  # (..., C)
-    hits = (predicted == labels).astype(np.float64)
-    right = totals_by(groups, hits if counts is None else counts * hits)
-    return number(100 * ratio(ratio(right, drawn).sum(-1), np.asarray((drawn > 0).sum(-1), np.float64)))
+    sums = totals_by(groups, values if counts is None else counts * values)
+    return number(ratio(ratio(sums, drawn).sum(-1), np.asarray((drawn > 0).sum(-1), np.float64)))
 
 
 def f1(predicted: ArrayLike, labels: ArrayLike, counts: Counts | None = None) -> Any:

@@ -30,11 +30,19 @@ BLOCK = {
 FIXED = {"hidden_act": "gelu", "type_vocab_size": 2, "is_decoder": False, "add_cross_attention": False}
 
 
+def options(config: Any, place: str = "config") -> dict[str, Any]:
+    """The options of our encoder for a BertConfig, which stands at `place` of a folder's config.
+
+    Raises VltkError naming every key that we cannot express.
+    """
+    refuse("this text encoder is none that vltk has", differing(place, config, FIXED))
+    sizes = {"vocab": config.vocab_size, "max_length": config.max_position_embeddings}
+    return flava.sizes("bert", config) | sizes | {"norm": "post"}
+
+
 def model(config: Any, _pixels: Pixels) -> Choice:
-    """Our model for a BertConfig. Raises VltkError naming every key that we cannot express."""
-    refuse("this text encoder is none that vltk has", differing("config", config, FIXED))
-    text = flava.sizes("bert", config) | {"vocab": config.vocab_size, "max_length": config.max_position_embeddings}
-    text |= {"norm": "post"}
+    """Our model for a BertConfig."""
+    text = options(config)
     if not set(config.architectures) & set(HEADED):
         return choose("models/families", "bare", text=text)
     return choose("models/families", "flava", image=None, text=text, fusion=None, head_eps=config.layer_norm_eps)
@@ -43,12 +51,18 @@ def model(config: Any, _pixels: Pixels) -> Choice:
 def links(model: Choice) -> list[Link]:
     """Every tensor of our model and its name in the file."""
     chosen: Any = model
-    found = flava.embedding_links("") + blocks("text.transformer.blocks", "encoder.layer", chosen.text.depth, BLOCK)
+    found = text_links(chosen.text, "")
     if chosen.part == "flava":
         found += both("heads.mlm.dense", f"{HEAD}.transform.dense")
         found += both("heads.mlm.norm", f"{HEAD}.transform.LayerNorm")
         found += both("heads.mlm.decoder", f"{HEAD}.decoder")
     return found
+
+
+def text_links(text: Any, tower: str) -> list[Link]:
+    """Those of the text encoder; `tower` stands before each of their names."""
+    found = flava.embedding_links(tower)
+    return found + blocks("text.transformer.blocks", f"{tower}encoder.layer", text.depth, BLOCK)
 
 
 def ours(file: Weights) -> Weights:

@@ -35,19 +35,22 @@ VISION = {"patch_bias": False, "mask_token": False, "embedding_norm": True, "dro
 
 def options(config: Any) -> dict[str, Any]:
     """The options of our family for a CLIPConfig. Raises VltkError naming every key that we cannot express."""
-    image, text = config.vision_config, config.text_config
-    problems = differing("vision_config", image, {"attention_dropout": 0.0, "num_channels": 3})
-    problems += differing("text_config", text, {"attention_dropout": 0.0})
-    for place, tower in (("vision_config", image), ("text_config", text)):
-        if tower.hidden_act not in ACTIVATIONS:
-            problems.append(f"{place}.hidden_act: {tower.hidden_act!r} given; have: {', '.join(ACTIVATIONS)}")
-    size = {key: side("vision_config", image, key, problems) for key in ("image_size", "patch_size")}
+    text = config.text_config
+    image, problems = vision(config.vision_config)
+    problems += _unlike("text_config", text, {})
     refuse(f"this {ARCHITECTURE} is none that vltk has", problems)
     return {
-        "image": _sizes("vit", image) | VISION | {"image_size": size["image_size"], "patch": size["patch_size"]},
+        "image": image,
         "text": _sizes("causal", text) | {"vocab": text.vocab_size, "max_length": text.max_position_embeddings},
         "embedding": config.projection_dim,
     }
+
+
+def vision(config: Any) -> tuple[dict[str, Any], list[str]]:
+    """The options of our image encoder for a CLIPVisionConfig, and a line a key that we cannot express."""
+    problems = _unlike("vision_config", config, {"num_channels": 3})
+    size = {key: side("vision_config", config, key, problems) for key in ("image_size", "patch_size")}
+    return _sizes("vit", config) | VISION | {"image_size": size["image_size"], "patch": size["patch_size"]}, problems
 
 
 def model(config: Any, pixels: Pixels) -> Choice:
@@ -77,30 +80,48 @@ def config(model: Choice) -> dict[str, Any]:
 def links(model: Choice) -> list[Link]:
     """Every tensor of our model and its name in the file."""
     chosen: Any = model
-    image = chosen.image
+    found = [
+        Link("text.words.weight", ("text_model.embeddings.token_embedding.weight",)),
+        Link("text.positions.weight", ("text_model.embeddings.position_embedding.weight",)),
+    ]
+    found += both("text.transformer.norm", "text_model.final_layer_norm")
+    found += blocks("text.transformer.blocks", "text_model.encoder.layers", chosen.text.depth, BLOCK)
+    return vision_links(chosen.image) + found + joining_links()
+
+
+def vision_links(image: Any) -> list[Link]:
+    """Those of the image encoder."""
     kernel = (image.width, 3, image.patch, image.patch)
     found = [
         Link("image.cls", ("vision_model.embeddings.class_embedding",)),
         Link("image.patch_projection.weight", ("vision_model.embeddings.patch_embedding.weight",), kernel),
         Link("image.positions", ("vision_model.embeddings.position_embedding.weight",)),
-        Link("text.words.weight", ("text_model.embeddings.token_embedding.weight",)),
-        Link("text.positions.weight", ("text_model.embeddings.position_embedding.weight",)),
+    ]
+    found += both("image.embedding_norm", "vision_model.pre_layrnorm")
+    found += both("image.transformer.norm", "vision_model.post_layernorm")
+    return found + blocks("image.transformer.blocks", "vision_model.encoder.layers", image.depth, BLOCK)
+
+
+def joining_links() -> list[Link]:
+    """Those of the embedding space."""
+    return [
         Link("image_projection.weight", ("visual_projection.weight",)),
         Link("text_projection.weight", ("text_projection.weight",)),
         Link("logit_scale", ("logit_scale",)),
     ]
-    found += both("image.embedding_norm", "vision_model.pre_layrnorm")
-    found += both("image.transformer.norm", "vision_model.post_layernorm")
-    found += both("text.transformer.norm", "text_model.final_layer_norm")
-    for name, other in (("image", "vision"), ("text", "text")):
-        depth = getattr(chosen, name).depth
-        found += blocks(f"{name}.transformer.blocks", f"{other}_model.encoder.layers", depth, BLOCK)
-    return found
 
 
 def ours(file: Weights) -> Weights:
     """All of the file's tensors are ours."""
     return file
+
+
+def _unlike(place: str, tower: Any, wanted: dict[str, Any]) -> list[str]:
+    """A line a key of a tower that we cannot express."""
+    problems = differing(place, tower, {"attention_dropout": 0.0} | wanted)
+    if tower.hidden_act not in ACTIVATIONS:
+        problems.append(f"{place}.hidden_act: {tower.hidden_act!r} given; have: {', '.join(ACTIVATIONS)}")
+    return problems
 
 
 def _sizes(part: str, config: Any) -> dict[str, Any]:

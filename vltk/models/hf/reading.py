@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vltk.errors import VltkError
-from vltk.models.hf import bert, blip, clip, dvae, flava, flava_text, roberta, vit
+from vltk.models.hf import bert, blip, clip, dual, dvae, flava, flava_text, roberta, vit
 from vltk.models.hf.folder import read_config, read_normalisation
 from vltk.models.weights import Link, Weights, mismatches, read_folder, read_shapes, to_ours, to_theirs
 from vltk.parts import Choice
@@ -20,7 +20,7 @@ from vltk.parts import Choice
 # Each says: CONFIGS, its architectures and transformers' class of their config; model(config, pixels), the model of
 # ours; links(model), its tensors there; UNUSED, names in the file that we have no place for; ours(file), the rest; and
 # perhaps LACKS, by architecture with what the names of tensors of ours begin that it does not have.
-FORMATS: tuple[Any, ...] = (flava, clip, vit, bert, roberta, flava_text, dvae, blip)
+FORMATS: tuple[Any, ...] = (flava, clip, vit, bert, roberta, flava_text, dvae, blip, dual)
 BUFFERS = (".position_ids", ".token_type_ids")  # in old files: they only count up
 SHOWN = 12  # mistakes listed one by one
 

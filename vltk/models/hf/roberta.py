@@ -22,11 +22,19 @@ FIXED = bert.FIXED | {"type_vocab_size": 1, "pad_token_id": PAD}
 POSITIONS, TYPES = "embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"
 
 
+def options(config: Any, place: str = "config") -> dict[str, Any]:
+    """The options of our encoder for a RobertaConfig, which stands at `place` of a folder's config.
+
+    Raises VltkError naming every key that we cannot express.
+    """
+    refuse("this text encoder is none that vltk has", differing(place, config, FIXED))
+    sizes = {"vocab": config.vocab_size, "max_length": config.max_position_embeddings - SKIPPED}
+    return flava.sizes("bert", config) | sizes | {"norm": "post"}
+
+
 def model(config: Any, _pixels: Pixels) -> Choice:
-    """Our model for a RobertaConfig. Raises VltkError naming every key that we cannot express."""
-    refuse("this text encoder is none that vltk has", differing("config", config, FIXED))
-    text = flava.sizes("bert", config) | {"vocab": config.vocab_size, "norm": "post"}
-    text |= {"max_length": config.max_position_embeddings - SKIPPED}
+    """Our model for a RobertaConfig."""
+    text = options(config)
     if HEADED not in config.architectures:
         return choose("models/families", "bare", text=text)
     return choose("models/families", "flava", image=None, text=text, fusion=None, head_eps=config.layer_norm_eps)

@@ -25,19 +25,25 @@ FIXED = {"qkv_bias": True, "num_channels": 3, "attention_probs_dropout_prob": 0.
 ACTIVATIONS = ("gelu", "quick_gelu")
 
 
-def model(config: Any, pixels: Pixels) -> Choice:
-    """Our encoder for a ViTConfig or FlavaImageConfig. Raises VltkError naming every key that we cannot express."""
-    place = "config"
+def options(config: Any, place: str = "config") -> dict[str, Any]:
+    """The options of our encoder for a ViTConfig or FlavaImageConfig, which stands at `place` of a folder's config.
+
+    Raises VltkError naming every key that we cannot express.
+    """
     problems = differing(place, config, FIXED)
     if config.hidden_act not in ACTIVATIONS:
         problems.append(f"{place}.hidden_act: {config.hidden_act!r} given; have: {', '.join(ACTIVATIONS)}")
     size = {key: side(place, config, key, problems) for key in ("image_size", "patch_size")}
     refuse("this image encoder is none that vltk has", problems)
     image = flava.sizes("vit", config) | {"image_size": size["image_size"], "patch": size["patch_size"]}
-    image |= {"activation": config.hidden_act, "mask_token": getattr(config, "mask_token", False)}
+    return image | {"activation": config.hidden_act, "mask_token": getattr(config, "mask_token", False)}
+
+
+def model(config: Any, pixels: Pixels) -> Choice:
+    """Our encoder alone, its pixels normalised as the folder says."""
     if "FlavaImageModel" not in config.architectures:
         pixels = {"mean": HALF, "std": HALF} | pixels
-    return choose("models/families", "bare", image=image | pixels)
+    return choose("models/families", "bare", image=options(config) | pixels)
 
 
 def links(model: Choice) -> list[Link]:

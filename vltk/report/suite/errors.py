@@ -22,6 +22,7 @@ from vltk.report.page import notice, table
 PAIRS, CLASSES, SAMPLES = 8, 5, 12  # shown
 SIDE = 112  # pixels of a thumbnail
 TEXT = 160  # letters of a text
+HALF = 50  # percent of the folds
 
 Ints = NDArray[np.int64]
 ANSWER = "answer"  # the fact of an open question that most people gave
@@ -83,10 +84,13 @@ def _limit(said: Mapping[str, Any]) -> int | None:
 
 def _classes(answers: Answers, scored: Scored) -> str:
     """What is taken for what, and the classes with the fewest right."""
-    if not {"labels", "predicted"} <= set(answers.columns) or answers["labels"].dtype.kind not in "iu":
+    if "labels" not in answers.columns or answers["labels"].dtype.kind not in "iu":
         return ""
-    labels, predicted = answers["labels"], answers["predicted"]
+    labels = answers["labels"]
     sizes = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    if "predicted" not in answers.columns:  # of probes over folds, each of which gives its own
+        return f'<div class="beside">{_seldom(labels, answers["values"] / 100, sizes, scored)}</div>'
+    predicted = answers["predicted"]
     wrong = labels != predicted
     pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]]), axis=1, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:PAIRS]
@@ -104,7 +108,8 @@ def _classes(answers: Answers, scored: Scored) -> str:
     return f'<div class="beside">{taken}{_seldom(labels, ~wrong, sizes, scored)}</div>'
 
 
-def _seldom(labels: Ints, hit: NDArray[np.bool_], sizes: Mapping[Any, Any], scored: Scored) -> str:
+def _seldom(labels: Ints, hit: NDArray[Any], sizes: Mapping[Any, Any], scored: Scored) -> str:
+    """The classes of which the smallest share is right; hit (N,): whether a sample is, or how often."""
     shares = {number: float(hit[labels == number].mean()) for number in sizes}
     worst = sorted(sizes, key=lambda number: shares[number])[:CLASSES]
     rows = [
@@ -140,6 +145,8 @@ def _worst(answers: Answers) -> tuple[Ints, str]:
     columns = answers.columns
     if "margins" in columns:
         order = np.argsort(columns["margins"], kind="stable")
+        if "predicted" not in columns:  # of probes over folds
+            return order[columns["values"][order] < HALF], "Wrong in most folds, and the surest of it."
         wrong = columns["predicted"] != columns["labels"]
         return order[wrong[order]], "Wrong, and the surest of it: right answers are furthest behind the one given."
     if "ranks" in columns:
@@ -162,6 +169,9 @@ def _said(answers: Answers, scored: Scored, sample: Sample, place: int) -> Itera
         right = columns["labels"][place] if "labels" in columns else sample.facts.get(ANSWER, "")
         yield f'<b class="miss">{escape(scored.name(columns["predicted"][place]))}</b>'
         yield f" for <b>{escape(scored.name(right))}</b>"
+    elif {"labels", "values"} <= set(columns):
+        share = f"{columns['values'][place]:.0f} % right"
+        yield f'<b class="miss">{share}</b>, is <b>{escape(scored.name(columns["labels"][place]))}</b>'
     elif "ranks" in columns:
         yield f'right at <b class="miss">{int(columns["ranks"][place]) + 1:,}</b>'
 
