@@ -133,7 +133,8 @@ def unlike(ours: Choice, theirs: Choice, part: str) -> Iterator[str]:
     if here is None or there is None:
         return
     if here.part != there.part:
-        yield f"model.{name}.part: {here.part} given, the weights are those of {there.part}"
+        remedy = ", norm: pre; of one with norm: post they fit" if (here.part, there.part) == ("med", "bert") else ""
+        yield f"model.{name}.part: {here.part} given, the weights are those of {there.part}{remedy}"
         return
     for key in SAME:
         if getattr(here, key, None) != getattr(there, key, None):
@@ -156,7 +157,7 @@ def _encoders(ours: Choice, theirs: Choice, part: str) -> tuple[Any, Any]:
 
 
 def _moved(name: str, table: Tensor, own: Tensor) -> tuple[Tensor, str] | None:
-    """A position table in the size of ours, and how it was made so; None where it is none."""
+    """A table of positions or of words in the size of ours, and how it was made so; None where it is none."""
     if table.dim() != 2 or own.dim() != 2 or table.shape[1] != own.shape[1]:
         return None
     if name.endswith("shared.words.weight") and len(own) > len(table):  # [DEC] and [ENC] behind the words of a BERT

@@ -100,6 +100,7 @@ def test_three_objects(text: str, wrong: set[str]) -> None:
         "a star left of",
         "a star left of a ring on the sofa",
         "nine stars",  # no scene has so many
+        "one stars",
         "[UNK] star",
     ],
 )

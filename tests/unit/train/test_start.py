@@ -294,3 +294,25 @@ def test_blip_and_albef_start_from_a_bert_and_a_vit(
     assert {name.split(".")[1] for name in found["random"]} - {"mmm_text"} == {"contrast", "itm"}
     after = load_file("runs/anew/train/model.safetensors")
     assert torch.equal(after[f"{place}.mlp_norm.weight"], bert.bert.encoder.layer[2].output.LayerNorm.weight)
+
+
+def test_blip_starts_from_a_run_of_masked_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose norms stand behind the sums, as BERT's; another order of norms is refused."""
+    alone = "include: [flava-tiny.yaml]\nname: {0}\nstages: {{codes: null, image: null, joint: null, text: {{{1}}}}}\n"
+    for name, said in (("words", "model: {text: {norm: post}}"), ("flava", "")):
+        Path(f"{name}.yaml").write_text(alone.format(name, said))
+        assert call("train", f"{name}.yaml", DEBUG) == 0
+    given = ["train", "blip-tiny", DEBUG, "optimizer.lr=0"]
+    assert call(*given, "init={text: runs/words/text, heads.lm: runs/words/text}") == 0
+    before, after = (load_file(f"runs/{name}/model.safetensors") for name in ("words/text", "blip-tiny/train"))
+    qkv = before["text.transformer.blocks.1.attention.qkv.weight"]
+    assert all(torch.equal(after[f"text.{half}.1.attention.qkv.weight"], qkv) for half in ("encoder", "decoder"))
+    positions = before["text.positions.weight"] + before["text.types.weight"][0]
+    assert torch.equal(after["text.shared.positions.weight"], positions)
+    assert torch.equal(after["heads.lm.dense.weight"], before["heads.mlm.dense.weight"])
+    capsys.readouterr()
+    assert call(*given, "init={text: runs/flava/text}", "name=other") == 2
+    assert (
+        "model.text.part: med given, the weights are those of bert, norm: pre; of one with norm: post they fit"
+        in capsys.readouterr().err
+    )

@@ -82,7 +82,7 @@ _GROUNDS = {
 _NAMED = "".join(f"(?:(?P<{field}>{_any(_FIELDS[field])}) )?" for field in ("size", "texture", "color"))
 _LOOK = re.sub(r"\?P<\w+>", "?:", _NAMED) + _any(_SHAPES)
 _ONE = f"(?:an (?=[aeiou])|a (?![aeiou])){_LOOK}"
-_GROUP = f"{_any(_COUNTS)} (?:{_any(_FIELDS['color'])} )?{_any(_SEVERAL)}"
+_GROUP = f"{_any(NUMBERS[2:])} (?:{_any(_FIELDS['color'])} )?{_any(_SEVERAL)}"
 _EVERY_LOOK = re.compile(rf"\b(?:(?P<count>{_any(_COUNTS)}) )?{_NAMED}(?P<shape>{_any(_FIELDS['shape'])})\b")
 _SLOTS = dict.fromkeys(("a", "b", "c", *state.ENDS), _ONE) | {
     "name": _LOOK,
@@ -141,12 +141,12 @@ _SAYS: dict[str, Callable[[_Told, str], Statement]] = {
 class _Form:
     """Phrases, and what they say by themselves, whatever stands in their slots."""
 
-    phrases: tuple[str, ...]
+    texts: tuple[str, ...]
     states: Callable[[_Told], list[Statement]] = lambda told: []
 
     @cached_property
     def patterns(self) -> list[re.Pattern[str]]:
-        return [re.compile("".join(map(_pattern, re.findall(r"\{\w+\}|[^{}]+", text)))) for text in self.phrases]
+        return [re.compile("".join(map(_pattern, re.findall(r"\{\w+\}|[^{}]+", text)))) for text in self.texts]
 
 
 def _pattern(piece: str) -> str:
