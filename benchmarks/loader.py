@@ -27,7 +27,9 @@ import numpy as np
 
 SIZE, BATCH = 224, 64
 WORDS = ["a", "the", "red", "blue", "dog", "cat", "ball", "tree", "runs", "sits", "on", "under", "grass", "house"]
-OPTIONS = SimpleNamespace(size=SIZE, crop=(0.9, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0, crops=None)
+OPTIONS = SimpleNamespace(
+    size=SIZE, crop=(0.9, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0, randaugment=None, crops=None
+)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Run = Callable[[int], int]  # samples to make (about) -> samples made
 
@@ -85,6 +87,7 @@ def measure(data: str, samples: int, rounds: int) -> None:
         "decode and crop alone": alone(data),
         "vltk, 1 thread": ours(data, 1),
         "vltk, 2 threads": ours(data, 2),
+        "vltk, 1 thread, randaugment [2, 5]": ours(data, 1, (2, 5)),
         "webdataset + PIL + float32": usual(data),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -139,14 +142,14 @@ def alone(data: str) -> Run:
     return run
 
 
-def ours(data: str, threads: int) -> Run:
-    """A stream of ours: shuffled reads from the tars, crop, uint8 batch."""
+def ours(data: str, threads: int, randaugment: tuple[int, float] | None = None) -> Run:
+    """A stream of ours: shuffled reads from the tars, crop, RandAugment where asked for, uint8 batch."""
     from vltk.data.dataset import open_dataset
     from vltk.data.pixels import PixelCache
     from vltk.data.stream import Stream
 
-    views = {"image": {"maker": "image"}}
-    stream = Stream([open_dataset(data)], views, batch_size=BATCH, image=OPTIONS, threads=threads, pixels=PixelCache(0))
+    views, image = {"image": {"maker": "image"}}, SimpleNamespace(**vars(OPTIONS) | {"randaugment": randaugment})
+    stream = Stream([open_dataset(data)], views, batch_size=BATCH, image=image, threads=threads, pixels=PixelCache(0))
     step = itertools.count()
 
     def run(samples: int) -> int:

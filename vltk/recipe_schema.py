@@ -22,6 +22,7 @@ from vltk.strict import Strict, short, suggest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Magnitude = Annotated[float, Field(ge=0, le=10)]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -38,6 +39,7 @@ class ImageOptions(Strict):
     ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)  # width over height of the cut
     flip: bool = False
     color: NonNegativeFloat = 0.0  # strength of the colour jitter
+    randaugment: tuple[PositiveInt, Magnitude] | None = None  # how many operations, as BLIP [2, 5]; null: none
     crops: PositiveInt | None = None  # each sample has so many fixed crops and flips; null: a new one every time
 
 

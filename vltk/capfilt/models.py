@@ -14,6 +14,7 @@ from vltk.data.hashes import file_sha256
 from vltk.errors import VltkError
 from vltk.identity import digest
 from vltk.log import warn
+from vltk.models.hf import blip
 from vltk.models.weights import files_of
 from vltk.recipe import Stage
 from vltk.run import HfFolder, RunFolder, Source
@@ -22,6 +23,7 @@ from vltk.train.sources import require_finished
 if TYPE_CHECKING:
     from vltk.run import Trained
 
+PUBLISHED = {"captioner": blip.CAPTIONS, "filter": blip.RETRIEVAL}  # as classes of transformers
 TRAINED_FOR = {"captioner": {"lm"}, "filter": {"itm", "itm_hard"}}  # by one of these objectives
 
 
@@ -38,6 +40,10 @@ class Model:
         self.stage = run.load_stage(self.source)
         self._trained: Trained | None = None
         check_role(self, job.force)
+        self._require_verbs(_without_weights(self.stage))
+        if isinstance(self.source, HfFolder) and self.source.tokenizer() is None:
+            told = "put its vocab.txt or tokenizer.json beside the weights"
+            raise VltkError(f"the {role} {spec} has no tokenizer that vltk reads: {told}")
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -53,6 +59,9 @@ class Model:
     def _tokenizer_digest(self) -> str | None:
         from vltk.data.text import load_tokenizer
 
+        if isinstance(self.source, HfFolder):
+            own = self.source.tokenizer()
+            return None if own is None else own.digest
         if self.stage.tokenizer is None:
             return None
         return load_tokenizer(self.stage.tokenizer, self.source.path).digest
@@ -65,14 +74,13 @@ class Model:
 
             self._trained = run.load(self.source)
             self._trained.model.to(dist.device()).eval()
-            self._require_verbs(self._trained.model)
         return self._trained
 
     def _require_verbs(self, model: Any) -> None:
         from vltk.models import inference
 
         by = self.job.rule.by
-        if self.role == "captioner" and not hasattr(model, "begin_captions"):
+        if self.role == "captioner" and not inference.can_write(model):
             raise VltkError(f"the captioner {self.spec} does not write texts, it has no decoder: give another run")
         if self.role == "filter" and by == "itm" and not inference.can_match(model):
             other = "or choose by similarity alone, as select={part: topk, by: itc}"
@@ -90,6 +98,14 @@ class Model:
         bf16 = self.job.options.precision == "bf16"
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             yield model
+
+
+def _without_weights(stage: Stage) -> Any:
+    """Its model, to see what it can do before any weights are read."""
+    import torch
+
+    with torch.device("meta"):
+        return stage.model.build()
 
 
 def weights_digest(source: Source) -> str:
@@ -116,7 +132,8 @@ def check_role(model: Model, force: bool) -> None:
     """Raises VltkError where the run was not fine-tuned for its part; with `force` that is a warning.
 
     Fine-tuned is what began from trained weights and was trained for its part alone (BLIP section 3.3: a captioner by
-    language modelling, a filter by contrast and matching). Of a Hugging Face folder that is not known.
+    language modelling, a filter by contrast and matching). Of a Hugging Face folder its class says it, where it is
+    one of BLIP's.
     """
     if wrong := _unfit(model):
         if not force:
@@ -125,9 +142,13 @@ def check_role(model: Model, force: bool) -> None:
 
 
 def _unfit(model: Model) -> str | None:
-    if not isinstance(model.source, RunFolder) or model.source.facts().get("imported"):
-        return None
     if model.role == "filter" and model.job.rule.by != "itm":
+        return None
+    if isinstance(model.source, HfFolder):
+        given, published = model.source.model.architecture, PUBLISHED[model.role]
+        told = f"is a {given}, which does not say what it was fine-tuned for: give a {published}"
+        return None if given == published else told
+    if model.source.facts().get("imported"):
         return None
     own = objectives(model.stage)
     wanted = TRAINED_FOR[model.role]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vltk.errors import VltkError
 from vltk.eval.content import digest
-from vltk.eval.metrics import classification, correlation
+from vltk.eval.metrics import classification, correlation, scenes
 from vltk.eval.metrics.counted import Counts
 from vltk.eval.metrics.retrieval import RECALLS
 from vltk.eval.statistics import paired, resample
@@ -78,7 +78,7 @@ _RECALL = re.compile(r"R@(\d+)$")
 
 def interval(metric: str, value: float, n: int, answers: Answers | None, seed: int = 0) -> Interval | None:
     """The 95 % interval of a metric by its name; None where it needs answers that there are not, or has none."""
-    if _is_accuracy(metric) and not _of_folds(answers):
+    if (_is_accuracy(metric) and not _of_folds(answers)) or _base(metric) in scenes.METRICS:
         return wilson(round(value * n / 100), n)
     drawn = None if answers is None else replicates(metric, answers, seed)
     if drawn is None:
@@ -151,7 +151,7 @@ def _values(metric: str, answers: Answers) -> NDArray[np.float64] | None:
     if found := _RECALL.search(_base(metric)):
         return np.asarray(100.0 * (answers["ranks"] < int(found[1])), np.float64)
     of_folds = _is_accuracy(metric) and _of_folds(answers)
-    if of_folds or _ends(metric, "VQA accuracy") or _base(metric) in MEANS:
+    if of_folds or _ends(metric, "VQA accuracy") or _base(metric) in MEANS | {*scenes.METRICS}:
         return np.asarray(answers["values"], np.float64)
     if _is_accuracy(metric):
         return np.asarray(100.0 * (answers["predicted"] == answers["labels"]), np.float64)

@@ -140,6 +140,12 @@ def can_match(model: Any) -> bool:
     return hasattr(model, "match") and (heads is None or "itm" in heads)
 
 
+def can_write(model: Any) -> bool:
+    """Whether the model writes captions; a family may be built without its decoder."""
+    heads = getattr(model, "heads", None)
+    return hasattr(model, "begin_captions") and (heads is None or "lm" in heads)
+
+
 def can_embed(model: Any) -> bool:
     """Whether the model has contrastive embeddings of image and text."""
     return hasattr(model, "embed_text") and getattr(model, "text_projection", True) is not None

@@ -22,6 +22,7 @@ from vltk.data.text import Tokenizer, load_tokenizer
 from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.hf import HfFolder
+from vltk.models.from_bert import lent
 from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, part_of, split_step
@@ -33,6 +34,7 @@ from vltk.train.sources import own_stage, require_finished, source
 from vltk.train.start import fit, unlike
 
 SHOWN = 6  # tensors that do not fit
+AS_CUT = {VIEW, "codes", "image_for_teacher"}  # views that show the crop as it was cut
 WORDY = ("heads.mlm", "heads.mmm_text", "heads.lm")  # that know the vocabulary, as text encoders do
 Keys = tuple[str, ...]
 Problem = tuple[Keys, str]  # the keys below the stage, what is wrong
@@ -131,8 +133,9 @@ class _Check:
                 continue
             if (before := self.models.get(value)) is None:
                 continue
-            wrong = [*unlike(stage.model, self.choices[value], part)]
-            wrong = wrong or fit(module, part_of(before.state_dict(), part)).problems
+            loan = lent(stage.model, self.choices[value], before.state_dict())
+            wrong = [*unlike(stage.model, loan.model, part)]
+            wrong = wrong or fit(module, part_of(loan.weights, part), loan.new).problems
             if part.partition(".")[0] == "text" or part in WORDY:
                 wrong += _other_words(_words(stage), self.words[value])
             if wrong:
@@ -180,6 +183,9 @@ class _Check:
             return
         if VIEW in views and stage.loader.codes == "make" and stage.image.crops is None:
             yield ("loader", "codes"), f"make given, but image.crops is not set: {NO_CROPS}"
+        if stage.image.randaugment and (still := sorted(AS_CUT & views.keys())):
+            told = f"moves what the image shows, but stream {name} sets {', '.join(still)} beside it, patch by patch"
+            yield ("image", "randaugment"), f"{told}: set image.randaugment=null"
         yield from _too_few(stage, name, parts, data)
         for objective, part in parts.items() if stage.deepspeed is not None else ():
             if getattr(part, "moves_parameters", False):

@@ -1,11 +1,13 @@
 """What a model starts from: parts of it taken from other runs or Hugging Face folders, the rest left at random.
 
-Position tables of another length are made to fit, and a mask token may be missing; everything else has to fit exactly.
+Position tables of another length are made to fit, and a mask token may be missing; a BERT may stand in parts that are
+made of one (models/from_bert.py). Everything else has to fit exactly.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from vltk.errors import VltkError
 from vltk.log import say, warn
+from vltk.models.from_bert import ALWAYS_NEW, lent
 from vltk.models.positions import grid_of, of_length, resized
 from vltk.models.weights import Weights, mismatches
 from vltk.parts import Choice
@@ -24,7 +27,6 @@ from vltk.run import Source, load_stage, part_of, read_weights, untrained
 from vltk.whole import whole
 
 FILE = "init.json"
-OPTIONAL = "mask_token"  # only encoders that were trained with masked patches have one
 SAME = (  # options of an encoder that give its tensors their shapes, and those that give them their meaning alone
     *("width", "depth", "mlp", "patch", "vocab", "patch_bias", "embedding_norm"),
     *("heads", "norm", "activation", "mean", "std"),
@@ -52,9 +54,9 @@ class Fit:
         if self.resized:
             words.append(f"{len(self.resized)} resized ({', '.join(self.resized.values())})")
         if self.random:
-            words.append(f"{len(self.random)} at random: {', '.join(self.random)}")
+            words.append(f"{len(self.random)} at random: {_every_layer(self.random)}")
         if self.untrained:
-            words.append(f"{len(self.untrained)} of them never trained there: {', '.join(self.untrained)}")
+            words.append(f"{len(self.untrained)} of them never trained there: {_every_layer(self.untrained)}")
         if self.unused:
             words.append(f"{len(self.unused)} left out: {', '.join(self.unused)}")
         return ", ".join(words)
@@ -69,11 +71,11 @@ def start(model: nn.Module, stage: Stage, sources: Mapping[str, Source]) -> dict
     for part, value in stage.init.items():
         source = sources[value]
         weights, step = read_weights(source)
-        there = load_stage(source).model
-        module = model.get_submodule(part)
-        found = fit(module, part_of(weights, part))
-        never = {name.removeprefix(f"{part}.") for name in untrained(source) if name.startswith(f"{part}.")}
-        found.untrained.extend(sorted(never & found.taken.keys()))
+        loan = lent(stage.model, load_stage(source).model, weights)
+        there, module = loan.model, model.get_submodule(part)
+        found = fit(module, part_of(loan.weights, part), loan.new)
+        never = {*untrained(source)}
+        found.untrained.extend(sorted(name for name in found.taken if loan.names[f"{part}.{name}"] in never))
         if problems := [*unlike(stage.model, there, part)] or found.problems:
             lines = "\n  ".join(problems[:SHOWN])
             raise VltkError(f"init.{part}: the weights of {source.path} do not fit:\n  {lines}")
@@ -106,12 +108,13 @@ def note(found: Mapping[str, Any], folder: Path) -> None:
             part.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def fit(module: nn.Module, given: Mapping[str, Tensor]) -> Fit:
-    """How `given` fits the tensors of `module`; tensors without memory will do."""
+def fit(module: nn.Module, given: Mapping[str, Tensor], new: re.Pattern[str] = ALWAYS_NEW) -> Fit:
+    """How `given` fits the tensors of `module`, of which those named as `new` may be missing; tensors without memory
+    will do."""
     if not given:
         return Fit({}, problems=["none of them is of this part"])
     wanted = module.state_dict()
-    optional = {name for name in {*wanted, *given} if name.rpartition(".")[2] == OPTIONAL}
+    optional = {name for name in {*wanted, *given} if new.fullmatch(name)}
     found = Fit({name: tensor for name, tensor in given.items() if name in wanted})
     found.random.extend(sorted(optional & (set(wanted) - set(given))))
     found.unused.extend(sorted(optional & (set(given) - set(wanted))))
@@ -130,7 +133,8 @@ def unlike(ours: Choice, theirs: Choice, part: str) -> Iterator[str]:
     if here is None or there is None:
         return
     if here.part != there.part:
-        yield f"model.{name}.part: {here.part} given, the weights are those of {there.part}"
+        remedy = ", norm: pre; of one with norm: post they fit" if (here.part, there.part) == ("med", "bert") else ""
+        yield f"model.{name}.part: {here.part} given, the weights are those of {there.part}{remedy}"
         return
     for key in SAME:
         if getattr(here, key, None) != getattr(there, key, None):
@@ -153,9 +157,11 @@ def _encoders(ours: Choice, theirs: Choice, part: str) -> tuple[Any, Any]:
 
 
 def _moved(name: str, table: Tensor, own: Tensor) -> tuple[Tensor, str] | None:
-    """A position table in the size of ours, and how it was made so; None where it is none."""
+    """A table of positions or of words in the size of ours, and how it was made so; None where it is none."""
     if table.dim() != 2 or own.dim() != 2 or table.shape[1] != own.shape[1]:
         return None
+    if name.endswith("shared.words.weight") and len(own) > len(table):  # [DEC] and [ENC] behind the words of a BERT
+        return of_length(table, own), f"words {len(table)} -> {len(own)}, {len(own) - len(table)} of them at random"
     if name.endswith("positions.weight"):
         rest = f", {len(own) - len(table)} of them at random" if len(own) > len(table) else ""
         return of_length(table, own), f"positions {len(table)} -> {len(own)}{rest}"
@@ -163,6 +169,11 @@ def _moved(name: str, table: Tensor, own: Tensor) -> tuple[Tensor, str] | None:
     if not name.endswith("positions") or not before[0] or not after[0]:
         return None
     return resized(table, before, after), f"positions {before[0]}x{before[1]} -> {after[0]}x{after[1]}"
+
+
+def _every_layer(names: list[str]) -> str:
+    """The names, those that differ in the number of a layer once."""
+    return ", ".join(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names))
 
 
 def _places(names: list[str]) -> Counter[str]:

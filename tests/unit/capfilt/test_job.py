@@ -78,7 +78,7 @@ def test_select_needs_no_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def run_folder(place: Path, objectives: list[str], init: dict[str, str]) -> None:
     """A finished run, as far as its part is told by its folder."""
-    stage = plain(recipes.load("clip-tiny").stages["train"])
+    stage = plain(recipes.load("blip-tiny").stages["train"])
     stage["streams"]["pairs"]["objectives"] = {name: {"part": name} for name in objectives}
     folder = RunFolder(place / "runs" / "base" / "train")
     folder.path.mkdir(parents=True)

@@ -25,7 +25,9 @@ WORDS = [
     "big",
     "old",
 ]
-OPTIONS = SimpleNamespace(size=32, crop=(0.5, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0, crops=None)
+OPTIONS = SimpleNamespace(
+    size=32, crop=(0.5, 1.0), ratio=(0.75, 4 / 3), flip=True, color=0.0, randaugment=None, crops=None
+)
 
 
 def picture(seed: int, height: int = 40, width: int = 48) -> bytes:

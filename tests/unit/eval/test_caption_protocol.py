@@ -14,10 +14,12 @@ import torch
 from tests.captioner import ToyCaptioner
 from tests.unit.capfilt.jobs import PROMPT, WORDS, Words
 from vltk import run
+from vltk.data.sources.shapes import records
 from vltk.errors import VltkError
 from vltk.eval import answers, task
 from vltk.eval.features import Subject
 from vltk.eval.metrics import java
+from vltk.eval.metrics import scenes as scene_metrics
 from vltk.eval.protocols.caption import Caption
 from vltk.eval.results import Score
 from vltk.eval.run import absent_data
@@ -53,7 +55,7 @@ def test_references_that_are_what_it_writes(write_pairs: Callable[..., None], su
     assert again["CIDEr"].value > 100 and again["CIDEr"].n == 12
     assert again["unique captions"].value == pytest.approx(100 * len(set(texts)) / 12)
     assert again["words a caption"].value == np.mean([len(text.split()) for text in texts])
-    assert list(again) == Caption(data="pairs/test").metrics
+    assert [*again, *scene_metrics.METRICS] == Caption(data="pairs/test").metrics
     one = by_metric(Caption(data="pairs/test", captions=1)(subject))
     assert one["BLEU-1"].value < 50
 
@@ -124,3 +126,33 @@ def test_the_cards() -> None:
     cards = {name: task.card(name) for name in ("coco_caption", "flickr8k_caption")}
     assert cards["coco_caption"].java and cards["coco_caption"].max_length == 20  # type: ignore[attr-defined]
     assert cards["flickr8k_caption"].nearest == "flickr8k/train"  # type: ignore[attr-defined]
+
+
+def test_captions_of_drawn_scenes(
+    write_pairs: Callable[..., None], subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six true captions; then the second is the first one's, and the fourth no caption of a scene at all."""
+    scenes = list(records(0, "test", 6))
+    write_pairs("pairs/test", [scene.texts for scene in scenes], [scene.meta for scene in scenes])
+    texts = [scene.texts[0] for scene in scenes]
+
+    def said(texts: list[str]) -> dict[str, Score]:
+        monkeypatch.setattr(Caption, "_written", lambda self, subject, samples: texts)
+        return by_metric(Caption(data="pairs/test")(subject))
+
+    true = said(texts)
+    assert {true[name].value for name in true if name in scene_metrics.METRICS} == {100.0}
+    assert true["right about shape"].n == 6 and true["right about shape"].answers is None
+    found = said([texts[0], texts[0], texts[2], "a dog on the sofa", *texts[4:]])
+    assert found["exactly right"].answers["values"].tolist() == [100, 0, 100, 0, 100, 100]  # type: ignore[index]
+    assert found["in the grammar"].value == pytest.approx(500 / 6) and found["right about shape"].n == 5
+    exact = found["exactly right"]
+    span = answers.interval(exact.metric, exact.value, exact.n, exact.answers)
+    assert span is not None and span.method == "wilson" and span.low < exact.value < span.high
+    again = answers.compare(exact.metric, true["exactly right"].answers, exact.answers, exact.value - 100)  # type: ignore
+    assert again is not None and again.interval.high <= 0
+
+
+def test_data_without_scenes_has_no_such_metric(write_pairs: Callable[..., None], subject: Subject) -> None:
+    write_pairs("pairs/dev", [["x"], ["y"]])
+    assert not {*scene_metrics.METRICS} & by_metric(Caption(data="pairs/dev")(subject)).keys()

@@ -81,6 +81,11 @@ PAIRS = f"{JOINT}streams.pairs"
             ["stages.image.frozen.codes=null"],
             ["stages.image.streams.image.objectives.mim: part 'mim' needs codes, which this place does not have"],
         ),
+        (
+            "flava-tiny",
+            ["stages.image.image.randaugment=[2,5]"],
+            ["stages.image.image.randaugment: moves what the image shows, but stream image sets image_for_codes"],
+        ),
         ("clip", ["image.size=192"], ["image.size: 192 given, but model.image.image_size is 224"]),
         (
             "flava-tiny",

@@ -260,3 +260,59 @@ def test_the_order_of_the_streams_is_logged(home: Path) -> None:
 def test_no_such_folder(theirs: Path) -> None:
     with pytest.raises(VltkError, match="no run 'theirs/none' here"):
         load_run("theirs/none")
+
+
+ANEW = """\
+include: [{recipe}.yaml]
+name: anew
+model: {{image: {{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}}}
+init: {{image: theirs/vit, text: theirs/bert, {more}: theirs/bert}}
+optimizer: {{lr: 0}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "said", "place"),
+    [
+        ("blip-tiny", "heads.lm", "words 330 -> 332, 2 of them at random", "text.shared.blocks.2"),
+        ("albef-tiny", "fusion", "at random: blocks.*.cross.key_value.bias, ", "fusion.blocks.0"),
+    ],
+)
+def test_blip_and_albef_start_from_a_bert_and_a_vit(
+    theirs: Path, capsys: pytest.CaptureFixture[str], recipe: str, more: str, said: str, place: str
+) -> None:
+    """Three layers for BLIP's text, two and one for ALBEF's halves; what stayed new is said and stands in init.json."""
+    text = transformers.BertConfig(**TOWER | {"num_hidden_layers": 3}, vocab_size=330, max_position_embeddings=24)
+    bert = tiny.randomised(transformers.BertForMaskedLM(text), 3)
+    bert.save_pretrained(theirs / "bert")
+    Path("anew.yaml").write_text(ANEW.format(recipe=recipe, more=more))
+    assert call("train", "anew.yaml", DEBUG, *(["model.text.depth=3"] if recipe == "blip-tiny" else [])) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert said in out and "image: from theirs/vit: 30 tensors, 1 resized (positions 4x4 -> 2x2)" in out
+    found = json.loads(Path("runs/anew/train/init.json").read_text())
+    assert any(".cross." in name for own in found["parts"].values() for name in own["random"])
+    assert {name.split(".")[1] for name in found["random"]} - {"mmm_text"} == {"contrast", "itm"}
+    after = load_file("runs/anew/train/model.safetensors")
+    assert torch.equal(after[f"{place}.mlp_norm.weight"], bert.bert.encoder.layer[2].output.LayerNorm.weight)
+
+
+def test_blip_starts_from_a_run_of_masked_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose norms stand behind the sums, as BERT's; another order of norms is refused."""
+    alone = "include: [flava-tiny.yaml]\nname: {0}\nstages: {{codes: null, image: null, joint: null, text: {{{1}}}}}\n"
+    for name, said in (("words", "model: {text: {norm: post}}"), ("flava", "")):
+        Path(f"{name}.yaml").write_text(alone.format(name, said))
+        assert call("train", f"{name}.yaml", DEBUG) == 0
+    given = ["train", "blip-tiny", DEBUG, "optimizer.lr=0"]
+    assert call(*given, "init={text: runs/words/text, heads.lm: runs/words/text}") == 0
+    before, after = (load_file(f"runs/{name}/model.safetensors") for name in ("words/text", "blip-tiny/train"))
+    qkv = before["text.transformer.blocks.1.attention.qkv.weight"]
+    assert all(torch.equal(after[f"text.{half}.1.attention.qkv.weight"], qkv) for half in ("encoder", "decoder"))
+    positions = before["text.positions.weight"] + before["text.types.weight"][0]
+    assert torch.equal(after["text.shared.positions.weight"], positions)
+    assert torch.equal(after["heads.lm.dense.weight"], before["heads.mlm.dense.weight"])
+    capsys.readouterr()
+    assert call(*given, "init={text: runs/flava/text}", "name=other") == 2
+    assert (
+        "model.text.part: med given, the weights are those of bert, norm: pre; of one with norm: post they fit"
+        in capsys.readouterr().err
+    )

@@ -13,7 +13,7 @@ from vltk.data.shapes.scene import DETAILED, SIDE, Look, Scene, Thing, pick
 
 _SYNONYM_RATE = 0.12
 _BARE = 0.9  # share of partial captions that name objects by their shape alone, before no background
-_ASIDE = 12.0  # pixels an object between two others may lie off the line
+ASIDE = 12.0  # pixels an object between two others may lie off the line
 
 
 class Voice:
@@ -49,7 +49,7 @@ class Voice:
 
     def place(self, thing: Thing) -> str:
         """`in the top left`."""
-        options = phrases.PLACES[_third(thing.y), _third(thing.x)]
+        options = phrases.PLACES[third(thing.y), third(thing.x)]
         return options[0] if self.plain else self.pick(options)
 
     def relation(self, name: str) -> str:
@@ -139,7 +139,7 @@ def largest(scene: Scene, voice: Voice) -> str:
     """The largest object and the count."""
     name, place, ground = voice.look(scene.largest.look, texture=True), voice.place(scene.largest), voice.ground(scene)
     if len(scene.things) == 1:
-        return voice.pick(phrases.SINGLE).format(a=name, an=article(name), place=place, ground=ground)
+        return voice.pick(phrases.SINGLE).format(name=name, a=article(name), place=place, ground=ground)
     number = voice.number(len(scene.things))
     return voice.pick(phrases.LARGEST).format(a=article(name), place=place, ground=ground, number=number)
 
@@ -194,7 +194,7 @@ def _between(scene: Scene) -> tuple[Thing, Thing, Thing] | None:
     """The first three objects of which one lies near the middle of the line between the two others."""
     for a, b, c in permutations(scene.things, 3):
         aside = np.hypot(a.x - (b.x + c.x) / 2, a.y - (b.y + c.y) / 2)
-        if b.x < c.x and aside <= _ASIDE:
+        if b.x < c.x and aside <= ASIDE:
             return a, b, c
     return None
 
@@ -205,6 +205,6 @@ def _spread(scene: Scene, axis: str) -> bool:
     return bool((np.diff(along) >= 6).all())
 
 
-def _third(coordinate: float) -> int:
+def third(coordinate: float) -> int:
     """0, 1 or 2: which third of the room an object has (objects keep away from the border)."""
     return int(coordinate >= SIDE * 0.4) + int(coordinate >= SIDE * 0.6)

@@ -76,7 +76,7 @@ LARGEST = (
     "{a} is the biggest of {number}",
     "{number}, and the biggest one is {a} {place}",
 )
-SINGLE = ("a single {a} {ground}", "just one object, {an}, {ground}", "only {an} {place}", "there is only {an} here")
+SINGLE = ("a single {name} {ground}", "just one object, {a}, {ground}", "only {a} {place}", "there is only {a} here")
 EXTREMES = (
     "{left} on the far left and {right} on the far right {ground}",
     "{left} is farthest left, {right} is farthest right",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -74,6 +74,14 @@ class Content(NamedTuple):
 
     looks: tuple[Look, ...]
     backdrop: Backdrop
+
+
+def scene_of(labels: Mapping[str, Any]) -> Scene | None:
+    """The scene that the labels of a sample describe (sources/shapes.py), up to what has no name; None where none."""
+    if not {"objects", "background", "tint", "change"} <= labels.keys():
+        return None
+    things = tuple(Thing(Look(*one[:4]), one[4], one[5], one[6], 0.0) for one in labels["objects"])
+    return Scene(things, Backdrop(labels["background"], labels["tint"]), labels["change"], seed=0)
 
 
 def pick(rng: np.random.Generator, options: Sequence[_Option]) -> _Option:

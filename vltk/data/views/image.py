@@ -6,6 +6,7 @@ import numpy as np
 
 from vltk.data.draft import Draft
 from vltk.data.image import jitter, take
+from vltk.data.randaugment import randaugment
 
 
 class Image:
@@ -23,4 +24,6 @@ class Image:
         pixels = take(draft.pixels, draft.crop, self.size or draft.image.size)
         if draft.image.color:
             pixels = jitter(pixels, draft.image.color, rng)
+        if draft.image.randaugment:
+            pixels = randaugment(pixels, *draft.image.randaugment, rng)
         return {"image": pixels.transpose(2, 0, 1)}

@@ -14,10 +14,12 @@ import numpy as np
 from pydantic import Field
 
 from vltk.caption.decoding import Decoding
+from vltk.data.shapes.scene import Scene, scene_of
 from vltk.errors import Missing
 from vltk.eval.answers import Answers
 from vltk.eval.metrics import captions as metrics
 from vltk.eval.metrics import java as in_java
+from vltk.eval.metrics import scenes as in_scenes
 from vltk.eval.results import Score
 
 if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost
@@ -39,6 +41,7 @@ class Caption:
     `method` and the options below it say how it is written. `java`: with METEOR and SPICE, and with Penn Treebank's
     tokens, as published results have them. `towers`: a run by whose embeddings CLIPScore is computed. `nearest`: a
     data set of pairs; the baseline is then the caption of its image that is most similar by the run's own encoder.
+    Where the data describes its scenes, as `shapes` does: how many captions say the truth about them.
     """
 
     def __init__(
@@ -97,13 +100,14 @@ class Caption:
     def metrics(self) -> list[str]:
         names = [CIDER, *BLEU, ROUGE, *([METEOR, SPICE] if self.java else [])]
         names += [CLIPSCORE, REF_CLIPSCORE] if self.towers else []
-        return [*names, *([NEAREST] if self.nearest else []), UNIQUE, WORDS]
+        return [*names, *([NEAREST] if self.nearest else []), UNIQUE, WORDS, *in_scenes.METRICS]
 
     def __call__(self, subject: Subject) -> list[Score]:
         """Raises VltkError naming the sample without image or text, or where the model has no decoder."""
         samples = subject.samples(self.data, self.limit)
         texts = self._written(subject, samples)
-        references = [samples.source.read_texts(int(place)).texts[: self.captions] for place in samples.positions]
+        given = [samples.source.read_texts(int(place)) for place in samples.positions]
+        references = [one.texts[: self.captions] for one in given]
         score = partial(_score, samples.split, {"tokens": "Penn Treebank" if self.java else "words"})
         told, wanted = self._tokens(texts, references)
         scores = _by_words(score, told, wanted, texts)
@@ -115,7 +119,8 @@ class Caption:
             scores += self._clip_scores(score, subject, texts, references)
         if self.nearest:
             scores.append(self._nearest(score, subject, samples, references))
-        return [*scores, score(UNIQUE, 100 * _firsts(texts)), score(WORDS, np.array([len(one) for one in told]))]
+        scores += [score(UNIQUE, 100 * _firsts(texts)), score(WORDS, np.array([len(one) for one in told]))]
+        return [*scores, *_by_scenes(partial(_score, samples.split, {}), texts, [scene_of(one.facts) for one in given])]
 
     def _written(self, subject: Subject, samples: Samples) -> list[str]:
         """A caption an image."""
@@ -176,6 +181,16 @@ def _by_words(score: Any, told: Any, wanted: Any, texts: Sequence[str]) -> list[
         score(name, None, value, n=len(told)) for name, value in zip(BLEU, metrics.bleu(told, wanted), strict=True)
     ]
     return [*found, score(ROUGE, metrics.rouge(told, wanted))]
+
+
+def _by_scenes(score: Any, texts: Sequence[str], scenes: Sequence[Scene | None]) -> list[Score]:
+    """Nothing where not every sample has a scene; of a kind without answers, as each run says it of other samples."""
+    known = [scene for scene in scenes if scene is not None]
+    if len(known) < len(texts):
+        return []
+    found = in_scenes.judged(texts, known)
+    whole = [score(name, found.pop(name)) for name in (in_scenes.EXACT, in_scenes.READABLE)]
+    return whole + [score(name, None, values.mean(), n=len(values)) for name, values in found.items()]
 
 
 def _score(
