@@ -55,7 +55,7 @@ class Options(Strict):
     kind: Literal["bootstrap"]
     name: Name | None = None
     rounds: PositiveInt = 1
-    stream: str = "pairs"  # of the pretraining recipe: whose data the result takes the place of
+    stream: str = "pairs"  # of the pretraining recipe: the result takes the place of its data, wherever they are read
     pretrain: Said
     captioner: Said
     filter: Said
@@ -205,14 +205,19 @@ def _from(boot: Bootstrap, role: str, model: Path) -> list[Setting]:
 
 
 def _data(boot: Bootstrap, output: str) -> list[Setting]:
-    """The pretraining's stream reads the data set that was made."""
-    stream = boot.options.stream
-    stages = [name for name, own in _glanced(boot, "pretrain").stages.items() if stream in own.streams]
-    if not stages:
+    """The pretraining's stream, and every other one that reads the same, read the data set that was made."""
+    name, stages = boot.options.stream, _glanced(boot, "pretrain").stages
+    before = [own.streams[name].data for own in stages.values() if name in own.streams]
+    if not before:
         recipe = boot.options.pretrain.recipe
-        raise RecipeError(f"{shown(boot.path)}: stream: no stage of {recipe} has a stream '{stream}'")
+        raise RecipeError(f"{shown(boot.path)}: stream: no stage of {recipe} has a stream '{name}'")
     new = Tree([Tree(output, "bootstrap")], "bootstrap")
-    return [(["stages", stage, "streams", stream, "data"], new, False) for stage in stages]
+    return [
+        (["stages", stage, "streams", stream, "data"], new, False)
+        for stage, own in stages.items()
+        for stream, one in own.streams.items()
+        if one.data in before
+    ]
 
 
 def _report(job: Job) -> None:

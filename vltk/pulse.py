@@ -21,6 +21,7 @@ from vltk import dist
 
 BEAT = 1.0  # seconds
 LOST = 30.0  # seconds without a beat, after which a rank counts as lost
+UNREACHABLE = "cannot be reached any more: dead, frozen or cut off"
 _VERDICT = "verdict"
 
 
@@ -55,8 +56,9 @@ class Pulse:
         if self._rank == 0:
             self._store.set(_VERDICT, "")
         dist.barrier()  # from here on every key is there
-        self._thread = Thread(target=self._run, name="vltk-pulse", daemon=True)
-        self._thread.start()
+        Thread(target=self._run, name="vltk-pulse", daemon=True).start()
+        if self._rank:
+            Thread(target=self._guard, name="vltk-pulse-guard", daemon=True).start()
 
     def step(self, number: int) -> None:
         """A step begins; the one before took no longer than it may."""
@@ -110,6 +112,19 @@ class Pulse:
                 self._stopped.set()
                 self._cut(found)
 
+    def _guard(self) -> None:
+        """Ends this rank where its store answers nothing at all, as that of a frozen rank 0 does: torch tells it that a
+        request has timed out, and then waits for ever for a word on that. Counts its own beats, so that a process
+        which was itself stopped for a while has the same time again."""
+        silent, before = 0, self._count
+        while silent * BEAT < LOST + 2 * BEAT:
+            if self._stopped.wait(BEAT):
+                return
+            silent = silent + 1 if self._count == before else 0
+            before = self._count
+        self._stopped.set()
+        self._cut(self._lost(0, UNREACHABLE))
+
     def _beat(self) -> None:
         self._count += 1
         beat = {"count": self._count, "step": self._step, "host": dist.host(), "late": self._is_late()}
@@ -153,7 +168,7 @@ class Pulse:
         """Without the store there is nobody to agree with."""
         if self._rank == 0:
             return self._lost(0, f"its own store does not answer ({error})")
-        return self._lost(0, "cannot be reached any more: dead, frozen or cut off")
+        return self._lost(0, UNREACHABLE)
 
     def _verdict(self) -> Verdict | None:
         text = self._store.get(_VERDICT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 from threading import Event
@@ -46,6 +49,23 @@ def one_falls_silent(silent: int) -> list[dict[str, Any] | None]:
         Path("found").write_text(str(found))
     time.sleep(2)
     return found
+
+
+def the_first_freezes() -> list[Any]:
+    """Its process stands still, with the store in it, and goes on once the other one has had its time."""
+    listener = begun()
+    if dist.is_main():
+        subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        Path("found").write_text(str(listener.wait(7)))
+    return []
+
+
+def test_the_first_rank_freezes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_processes(2, the_first_freezes, tmp_path)
+    assert "rank': 0" in (tmp_path / "found").read_text() and pulse.UNREACHABLE in (tmp_path / "found").read_text()
 
 
 def test_a_rank_falls_silent(tmp_path: Path) -> None:
