@@ -34,6 +34,7 @@ def test_the_shipped_recipes() -> None:
         "albef",
         "albef-tiny",
         "blip",
+        "blip-flickr8k",
         "blip-tiny",
         "clip",
         "clip-tiny",
