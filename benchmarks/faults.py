@@ -43,30 +43,29 @@ class Trial:
     chance: random.Random
     rows: list[dict[str, Any]] = field(default_factory=list)
     output: Path = Path("faulty.out")
+    launcher: subprocess.Popen[bytes] = field(init=False)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> None:
         options = ["train", *OPTIONS, "name=faulty", f"steps={self.steps}", "--max-restarts", "1000"]
-        return self.hosts.vltk(0, *options, "--hostfile", str(self.hosts.hostfile()), output=self.output)
+        given = [*options, "--hostfile", str(self.hosts.hostfile())]
+        self.launcher = self.hosts.vltk(0, *given, output=self.output)
 
     def run(self, faults: int) -> None:
-        launcher = self.start()
-        while len(self.rows) < faults and launcher.poll() is None:
-            self.wait_until_it_trains(launcher)
+        self.start()
+        while len(self.rows) < faults and self.launcher.poll() is None:
+            self.wait_until_it_trains()
             time.sleep(self.chance.uniform(0, 4))
-            if launcher.poll() is None and any(self.hosts.ranks(host) for host in range(2)):
+            if self.launcher.poll() is None and any(self.hosts.ranks(host) for host in range(2)):
                 self.rows.append(self.fault())
                 print(json.dumps(self.rows[-1]), flush=True)
-                if self.rows[-1]["kind"] == KINDS[4]:
-                    launcher.wait()
-                    launcher = self.start()
         if len(self.rows) < faults:
             print(f"the run ended after {len(self.rows)} faults: give it more --steps", flush=True)
-        assert launcher.wait() == 0, self.output.read_text()[-3000:]
+        assert self.launcher.wait() == 0, self.output.read_text()[-3000:]
 
-    def wait_until_it_trains(self, launcher: subprocess.Popen[bytes]) -> None:
+    def wait_until_it_trains(self) -> None:
         """Until a step was logged by the ranks that run now."""
         before, deadline = len(self.logged()), time.monotonic() + 300
-        while len(self.logged()) == before and launcher.poll() is None:
+        while len(self.logged()) == before and self.launcher.poll() is None:
             assert time.monotonic() < deadline, self.output.read_text()[-3000:]
             time.sleep(0.1)
 
@@ -84,11 +83,12 @@ class Trial:
         ended = self.until_all_ended(ranks, began)
         if kind in KINDS[2:]:
             self.mended(kind)
+        if kind == KINDS[4]:
+            self.launcher.wait()
+            self.start()
         row = {"fault": len(self.rows), "kind": kind, "ranks": [len(some) for some in ranks], "known_s": ended}
-        if kind != KINDS[4]:
-            row |= {"saved": saved, "went_on_from": self.next_start(starts)}
-            row["lost_nothing"] = row["went_on_from"] >= saved
-        return row | {"in_time": max(ended) <= LIMIT}
+        row |= {"saved": saved, "went_on_from": self.next_start(starts), "in_time": max(ended) <= LIMIT}
+        return row | {"lost_nothing": row["went_on_from"] >= saved}
 
     def do(self, kind: str, ranks: list[list[int]]) -> None:
         if kind in KINDS[:2]:
@@ -175,7 +175,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         if some:
             longest = max(max(row["known_s"]) for row in some)
             in_time = sum(row["in_time"] for row in some)
-            kept = sum(row.get("lost_nothing", True) for row in some)
+            kept = sum(row["lost_nothing"] for row in some)
             print(f"{kind:<26}{len(some):>6}{longest:>24.1f} s{in_time:>13}{kept:>14}")
 
 
