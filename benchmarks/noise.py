@@ -42,6 +42,7 @@ def main() -> None:
     making.add_argument("name")
     making.add_argument("--share", type=float, required=True)
     making.add_argument("--seed", type=int, default=0)
+    making.add_argument("--captions", type=int, help="only so many of an image, the first ones, as web images have one")
     finding = verbs.add_parser("find")
     finding.add_argument("recipe")
     finding.add_argument("overrides", nargs="*")
@@ -50,16 +51,15 @@ def main() -> None:
     finding.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.verb == "make":
-        made = write_dataset(
-            dataset_folder(given.name), deranged(given.source, given.share, given.seed), {"kind": NOISY}
-        )
+        records = deranged(given.source, given.share, given.seed, given.captions)
+        made = write_dataset(dataset_folder(given.name), records, {"kind": NOISY})
         print(f"{given.name}: {made.samples:,} samples, {round(given.share * made.samples):,} with captions of others")
         return
     show(found(given.recipe, given.overrides, given.calibrate, given.threshold), given.json)
 
 
-def deranged(source: str, share: float, seed: int) -> Iterator[Record]:
-    """The samples of a data set; `share` of them, drawn by the seed, pass their captions round among themselves."""
+def deranged(source: str, share: float, seed: int, captions: int | None = None) -> Iterator[Record]:
+    """The samples of a data set with their first `captions`; `share` of them, drawn by the seed, pass these round."""
     dataset = open_dataset(source)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(dataset))[: round(share * len(dataset))]
@@ -67,7 +67,7 @@ def deranged(source: str, share: float, seed: int) -> Iterator[Record]:
     for position in range(len(dataset)):
         sample = dataset.read(position)
         texts = dataset.read(giver[position]).texts if position in giver else sample.texts
-        yield Record(sample.key, sample.image, texts, sample.meta | {NOISY: position in giver})
+        yield Record(sample.key, sample.image, texts[:captions], sample.meta | {NOISY: position in giver})
 
 
 @dataclass(frozen=True)
