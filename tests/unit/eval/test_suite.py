@@ -158,7 +158,7 @@ def test_absent_data_is_said_at_once_or_left_out(suite: Any, tmp_path: Path, cap
     assert f"vltk eval --fetch mnist --data {tmp_path / 'official'}" in caught.value.steps[0][1]
     assert not (tmp_path / "work/runs/one/joint/results.jsonl").exists()
     suite(tasks=[*TASKS, "mnist"], skip_absent=True)
-    assert "left out, as their data or cards are absent: mnist" in capsys.readouterr().out
+    assert "left out, as their data is absent: mnist" in capsys.readouterr().out
     assert "absent: mnist" in table(tmp_path / "work")
     with pytest.raises(Missing, match="mnist"):
         suite(tasks=["mnist"], skip_absent=True)
