@@ -17,7 +17,7 @@ import numpy as np
 
 from vltk import run
 from vltk.data.dataset import open_dataset
-from vltk.errors import Missing, RecipeError
+from vltk.errors import Missing, RecipeError, VltkError
 from vltk.eval import results, task
 from vltk.eval.claims import now
 from vltk.eval.compare import contrasts, sheet
@@ -84,7 +84,7 @@ def evaluate(
     given = options or Options()
     library = Library(given.data, given.nonstandard)
     chosen = _chosen(suite, tasks, given)
-    lacking = {name: steps for name, choice in chosen.items() if (steps := absent_data({name: choice}, library))}
+    lacking = {name: steps for name, choice in chosen.items() if (steps := _lacks(name, choice, library))}
     library.forget()
     specs, missing = (list(runs), []) if runs else newest()
     missing += absent_runs(specs)
@@ -186,6 +186,16 @@ def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> dict[str
             chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
     own = {"budget": given.budget, "seeds": given.seeds, "solver": given.solver}
     return {name: task.where_it_has(choice, own) for name, choice in chosen.items()}
+
+
+def _lacks(name: str, choice: Choice, library: Library) -> Steps:
+    """What is absent for a task. Data that is there and damaged is left to the task, which fails alone."""
+    try:
+        return absent_data({name: choice}, library)
+    except RecipeError:
+        raise
+    except VltkError:
+        return []
 
 
 def _merged(steps: Steps) -> Steps:

@@ -164,6 +164,17 @@ def test_absent_data_is_said_at_once_or_left_out(suite: Any, tmp_path: Path, cap
         suite(tasks=["mnist"], skip_absent=True)
 
 
+@pytest.mark.parametrize("skip_absent", [False, True])
+def test_a_damaged_archive_fails_its_task_alone(skip_absent: bool, suite: Any, tmp_path: Path) -> None:
+    archive = tmp_path / "official/gtsrb/gtsrb.zip"
+    archive.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(TasksFailed, match=r"gtsrb: .*gtsrb\.zip is damaged or cut short"):
+        suite(skip_absent=skip_absent)
+    assert {task for task, *_ in found(tmp_path / "work")} == {"cifar10", "eurosat"}
+    (path,) = (tmp_path / "work/runs/one/joint/evaluations").glob("gtsrb-*.json")
+    assert json.loads(path.read_text())["status"] == "failed"
+
+
 def test_the_store_changes_no_number(suite: Any, tmp_path: Path) -> None:
     suite("kept")
     suite("plain", store=False)
