@@ -109,6 +109,22 @@ def test_a_failed_task_is_noted_and_the_others_go_on(suite: Any, tmp_path: Path,
     assert table(tmp_path / "work") == table(tmp_path / "straight")
 
 
+def test_a_failure_leaves_what_was_done(suite: Any, tmp_path: Path, capsys: Any) -> None:
+    rows = suite(tasks=["gtsrb"])
+    folder, labels = tmp_path / "work/runs/one/joint/evaluations", tmp_path / "official/gtsrb/GT-final_test.csv"
+    (done,) = folder.glob("gtsrb-*.json")
+    before, whole = done.read_bytes(), labels.read_bytes()
+    labels.write_bytes(whole[:75])
+    capsys.readouterr()
+    with pytest.raises(TasksFailed):
+        suite(tasks=["gtsrb", "eurosat"])
+    failed = done.with_suffix(".failed.json")
+    assert done.read_bytes() == before and json.loads(failed.read_text())["status"] == "failed"
+    assert "gtsrb failed" in table(tmp_path / "work") and "gtsrb (1 of 2): failed, 0:0" in capsys.readouterr().out
+    labels.write_bytes(whole)
+    assert suite(tasks=["gtsrb"]) == rows and "gtsrb failed" not in table(tmp_path / "work") and not failed.exists()
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_killed_after_a_task_the_same_report(after: int, suite: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """The child dies by SIGKILL's way: no handler, no claim given back."""
