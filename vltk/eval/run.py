@@ -85,7 +85,6 @@ def evaluate(
     library = Library(given.data, given.nonstandard)
     chosen = _chosen(suite, tasks, given)
     lacking = {name: steps for name, choice in chosen.items() if (steps := _lacks(name, choice, library))}
-    library.forget()
     specs, missing = (list(runs), []) if runs else newest()
     missing += absent_runs(specs)
     left = {name: choice for name, choice in chosen.items() if name not in lacking}
@@ -196,6 +195,8 @@ def _lacks(name: str, choice: Choice, library: Library) -> Steps:
         raise
     except VltkError:
         return []
+    finally:
+        library.forget()
 
 
 def _merged(steps: Steps) -> Steps:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.official import glue
 from tests.official.vision import WRITERS
 from tests.unit.eval.encoders import blind, seeing
 from tests.unit.eval.test_official_tasks import encode_by
@@ -18,6 +19,7 @@ from tests.unit.eval.test_run import stage
 from vltk.errors import Missing
 from vltk.eval import claims, features, run
 from vltk.eval.queue import Queue, TasksFailed, cost
+from vltk.eval.sources import Library
 from vltk.eval.task import read
 from vltk.eval.workers import without_jobs
 
@@ -178,6 +180,22 @@ def test_absent_data_is_said_at_once_or_left_out(suite: Any, tmp_path: Path, cap
     assert "absent: mnist" in table(tmp_path / "work")
     with pytest.raises(Missing, match="mnist"):
         suite(tasks=["mnist"], skip_absent=True)
+
+
+def test_data_that_is_there_in_part_is_said_at_once_where_the_task_reads_the_rest(
+    suite: Any, tmp_path: Path, capsys: Any
+) -> None:
+    glue.make(tmp_path / "official/glue")
+    (tmp_path / "official/glue/MNLI/dev_matched.tsv").unlink()
+    (tmp_path / "official/cifar10/cifar-10-batches-py/batches.meta").rename(tmp_path / "batches.meta")
+    with pytest.raises(Missing, match="official files of cifar10, mnli"):
+        suite(tasks=["eurosat", "cifar10", "mnli"])
+    (tmp_path / "batches.meta").rename(tmp_path / "official/cifar10/cifar-10-batches-py/batches.meta")
+    suite(tasks=["eurosat", "cifar10", "mnli"], skip_absent=True)
+    assert "left out, as their data is absent: mnli" in capsys.readouterr().out
+    assert {task for task, *_ in found(tmp_path / "work")} == {"eurosat", "cifar10"}
+    library = Library(tmp_path / "official", nonstandard=True)
+    assert library.absent("official/mnli/train") == [] != library.absent("official/mnli/dev_matched")
 
 
 @pytest.mark.parametrize("skip_absent", [False, True])
