@@ -31,7 +31,7 @@ COLOURS = {"ready": "green", "partial": "yellow", "absent": "red"}
 
 def all_names() -> list[str]:
     """The data sets of the 35 tasks, in the order of FLAVA's table."""
-    return [name for names in task.suite(SUITE).tasks.values() for name in names]
+    return task.suite(SUITE).entries
 
 
 def chosen_names(names: Sequence[str]) -> list[str]:
@@ -101,7 +101,7 @@ def advice(surveys: Sequence[Survey], data: Path | None = None) -> Iterator[str]
 
 def checklist(found: Survey, data: Path | None = None) -> list[str]:
     """What a person does for the files of a data set that no download brings, numbered."""
-    lines = [*found.damaged.values()]
+    lines = [f"{wrong}, after rm {shlex.quote(str(path))}" for path, wrong in found.damaged.items()]
     lines += [unpacking(one.file, one.path) for one in found.files if one.state == "packed" and one.path]
     absent = [name for one in _absent(found) if not one.file.url for name in one.missing]
     if absent:

@@ -194,7 +194,8 @@ def test_a_damaged_archive_is_neither_ready_nor_absent(name: str, tmp_path: Path
     path.write_bytes(path.read_bytes()[:3000])
     found = survey("cifar10", tmp_path)
     assert found.state == "partial"
-    assert any(f"{path} is damaged or cut short" in line for line in advice([found], tmp_path))
+    told = "\n".join(advice([found], tmp_path))
+    assert f"{path} is damaged or cut short" in told and f"after rm {path}" in told
     assert facts(found, tmp_path)["damaged"] == [str(path)] and steps(found, tmp_path)[0][1] == f"rm {path}"
     with pytest.raises(VltkError, match="is damaged or cut short") as caught:
         find("cifar10", tmp_path)
