@@ -31,7 +31,7 @@ COLOURS = {"ready": "green", "partial": "yellow", "absent": "red"}
 
 def all_names() -> list[str]:
     """The data sets of the 35 tasks, in the order of FLAVA's table."""
-    return [name for names in task.suite(SUITE).tasks.values() for name in names]
+    return task.suite(SUITE).entries
 
 
 def chosen_names(names: Sequence[str]) -> list[str]:
@@ -66,6 +66,7 @@ def facts(found: Survey, data: Path | None = None) -> dict[str, Any]:
         "folder": None if found.root is None else str(found.root),
         "looked": [str(path) for path in found.looked],
         "missing": [name for one in found.files for name in one.missing],
+        "damaged": [str(path) for path in found.damaged],
         "bytes_found": total,
         "bytes_found_is_all": whole,
         "bytes_official": card.bytes,
@@ -88,8 +89,7 @@ def advice(surveys: Sequence[Survey], data: Path | None = None) -> Iterator[str]
     """For what is not in place: which files of partial data sets, one command for all downloads, then checklists."""
     option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     for found in surveys:
-        if found.state == "partial":
-            missing = ", ".join(name for one in found.files for name in one.missing)
+        if missing := ", ".join(name for one in found.files for name in one.missing if found.state == "partial"):
             yield f"{found.card.name} is partial; not in place: {missing}"
     names = [found.card.name for found in surveys if any(one.file.url for one in _absent(found))]
     if names:
@@ -101,7 +101,8 @@ def advice(surveys: Sequence[Survey], data: Path | None = None) -> Iterator[str]
 
 def checklist(found: Survey, data: Path | None = None) -> list[str]:
     """What a person does for the files of a data set that no download brings, numbered."""
-    lines = [f"{unpacking(one.file, one.path)}" for one in found.files if one.state == "packed" and one.path]
+    lines = [f"{wrong}, after rm {shlex.quote(str(path))}" for path, wrong in found.damaged.items()]
+    lines += [unpacking(one.file, one.path) for one in found.files if one.state == "packed" and one.path]
     absent = [name for one in _absent(found) if not one.file.url for name in one.missing]
     if absent:
         lines += by_hand(found.card, found.root or own_folder(found.card, data))
@@ -130,8 +131,9 @@ def _cells(found: Survey) -> Iterator[Text]:
     card = found.card
     total, whole = _bytes(found)
     yield Text(card.name)
-    missing = sum(len(one.missing) for one in found.files)
-    yield Text(found.state + (f", {missing} missing" if found.state == "partial" else ""), COLOURS[found.state])
+    counts = {"missing": sum(len(one.missing) for one in found.files), "damaged": len(found.damaged)}
+    told = [f"{count} {what}" for what, count in counts.items() if count and found.state == "partial"]
+    yield Text(", ".join([found.state, *told]), COLOURS[found.state])
     yield Text(("" if whole else "over ") + size(total) if found.root else "")
     yield Text(size(card.bytes) if card.bytes else "")
     yield Text(GATES[card.gated])

@@ -1,7 +1,8 @@
 """What the evaluation of one task leaves: a JSON file with all about it, and the answers of every sample (.npz).
 
 `evaluations/TASK-KEY.json` beside the results of a run; KEY is a digest of what was asked: weights, task, options and
-seed. It is done when it says so and its data is what lies there now.
+seed. It is done when it says so and its data is what lies there now. A failure is TASK-KEY.failed.json, beside what was
+done before, until the task is done again.
 """
 
 from __future__ import annotations
@@ -122,8 +123,16 @@ class Evaluation:
 
 
 def read(folder: Path, asked: Asked) -> Evaluation | None:
-    """What there is of it; None where there is nothing, or a file that cannot be read."""
-    path = folder / f"{asked.name}.json"
+    """What was found; None where there is nothing, or a file that cannot be read."""
+    return _read(folder / f"{asked.name}.json")
+
+
+def read_failure(folder: Path, asked: Asked) -> Evaluation | None:
+    """How it failed after it was last done; None where it did not."""
+    return _read(_failure(folder, asked))
+
+
+def _read(path: Path) -> Evaluation | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -161,14 +170,22 @@ def write(
     columns = {f"{one.name}/{name}": column for one in answers.values() for name, column in one.columns.items()}
     with whole(folder / f"{asked.name}.npz") as part, part.open("wb") as file:
         np.savez_compressed(file, **cast(Any, columns))
-    return _written(folder, asked, content)
+    made = _written(folder / f"{asked.name}.json", content)
+    drop_failure(folder, asked)
+    return made
 
 
 def write_failure(folder: Path, asked: Asked, error: Exception, trace: str, run: str, step: int) -> Evaluation:
-    """That it failed, and how; the next call tries again."""
+    """That it failed, and how; what was done before stays, and the next call tries again."""
     told = {"error": str(error) or type(error).__name__, "kind": type(error).__name__, "traceback": trace}
     content = {**asked.facts, "status": FAILED, "run": run, "step": step, "rows": [], **told}
-    return _written(folder, asked, content | {"environment": environment()})
+    folder.mkdir(parents=True, exist_ok=True)
+    return _written(_failure(folder, asked), content | {"environment": environment()})
+
+
+def drop_failure(folder: Path, asked: Asked) -> None:
+    """Once the task is done."""
+    _failure(folder, asked).unlink(missing_ok=True)
 
 
 def marks(asked: Asked, data: Mapping[str, Any]) -> list[str]:
@@ -209,10 +226,12 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu"
 
 
-def _written(folder: Path, asked: Asked, content: dict[str, Any]) -> Evaluation:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{asked.name}.json"
+def _failure(folder: Path, asked: Asked) -> Path:
+    return folder / f"{asked.name}.failed.json"
+
+
+def _written(path: Path, content: dict[str, Any]) -> Evaluation:
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    sync(folder)
+    sync(path.parent)
     return Evaluation(path, json.loads(path.read_text(encoding="utf-8")))

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def fetch(names: Sequence[str], data: Path | None = None, dry_run: bool = False,
     that could not be had or have other bytes than their checksum says.
     """
     surveys = [survey(name, data) for name in _chosen(names)]
-    jobs = [job for found in surveys for job in _jobs(found, data)]
+    jobs = _planned(job for found in surveys for job in _jobs(found, data))
     _say_plan(surveys, jobs)
     if jobs and not dry_run:
         _require_disk(jobs[0].folder, _needed(jobs))
@@ -91,6 +91,16 @@ def _jobs(found: Survey, data: Path | None) -> Iterator[Job]:
             yield Job(found.card, one.file, one.path.parent, True)
         elif one.state in ("absent", "part") and one.file.url is not None:
             yield Job(found.card, one.file, (folder / one.file.name).parent, False)
+
+
+def _planned(jobs: Iterable[Job]) -> list[Job]:
+    """Without files that the folder of another data set gets and this one looks into: photos come once."""
+    planned: list[Job] = []
+    for job in jobs:
+        brought = {(one.file.url, one.card.name) for one in planned if not one.here}
+        if job.here or not any((job.file.url, other) in brought for other in job.card.beside):
+            planned.append(job)
+    return planned
 
 
 def _say_plan(surveys: Sequence[Survey], jobs: Sequence[Job]) -> None:

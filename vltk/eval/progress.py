@@ -15,7 +15,8 @@ from vltk.log import console, say
 
 
 class Progress:
-    """Of one run. Time left is what the tasks that were evaluated took for their cost, and nothing before the first."""
+    """Of one run. Time left is what the tasks that were evaluated took for their cost, and nothing before the first;
+    failed ones do not count."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -60,9 +61,10 @@ class Progress:
     def end(self, task: str, made: Evaluation, how: str) -> None:
         """`how` it came about where this process did not do it now."""
         cost = self._costs.pop(task, 0.0)
-        if not how:
-            self._spent, self._paid = self._spent + time.perf_counter() - self._began, self._paid + cost
-        took = how or clock(time.perf_counter() - self._began)
+        seconds = time.perf_counter() - self._began
+        if made.done and not how:
+            self._spent, self._paid = self._spent + seconds, self._paid + cost
+        took = how or clock(seconds)
         state = "" if made.done else "failed, "
         say(f"{self.title}: {task} ({self._count - len(self._costs)} of {self._count}): {state}{took}{self._left()}")
 

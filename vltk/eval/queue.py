@@ -73,11 +73,12 @@ class Queue:
 
     def _settled(self, name: str) -> bool:
         """Whether another process has evaluated it since this one began."""
-        there = evaluation.read(self.folder, self.asked[name])
-        if there is None or there.path.stat().st_mtime < self.since:
-            return False
-        self._take(name, there, "by another process")
-        return True
+        for read in (evaluation.read, evaluation.read_failure):
+            there = read(self.folder, self.asked[name])
+            if there is not None and there.path.stat().st_mtime >= self.since:
+                self._take(name, there, "by another process")
+                return True
+        return False
 
     def _tried(self, name: str) -> bool:
         """Evaluates it unless another process is at it; whether that was so."""
@@ -95,13 +96,14 @@ class Queue:
 
         trained, start = self.subject.trained, time.perf_counter()
         protocol = asked.choice.build()
+        self.progress.start(name)
         try:
             data = {one: self.subject.library.open(one).fingerprint for one in protocol.data_sets}
             there = None if self.redo else evaluation.read(self.folder, asked)
             if there is not None and there.done and there.content["data"] == data:
+                evaluation.drop_failure(self.folder, asked)
                 self._take(name, there, "done before")
                 return
-            self.progress.start(name)
             scores = protocol(self.subject)
             seconds = time.perf_counter() - start
             made = evaluation.write(self.folder, asked, scores, data, trained.name, trained.step, seconds)

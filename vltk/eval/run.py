@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vltk import __version__, parts, run
+from vltk import run
 from vltk.data.dataset import open_dataset
-from vltk.errors import Missing, RecipeError
+from vltk.errors import Missing, RecipeError, VltkError
 from vltk.eval import results, task
 from vltk.eval.claims import now
 from vltk.eval.compare import contrasts, sheet
@@ -50,7 +50,7 @@ class Options:
     """How `vltk eval` evaluates, besides what and which runs.
 
     `data`: where official data sets lie; `nonstandard`: other counts than theirs may pass; `protocol`: of
-    headlines.yaml; `skip_absent`: tasks whose data or card is absent are left out; `store`: encodings are kept on disk;
+    headlines.yaml; `skip_absent`: tasks whose data is absent are left out; `store`: encodings are kept on disk;
     `redo`: what is done is done again; `budget`, `seeds` of fine-tunings and `solver` of probes: where not as their
     cards say; `random_weights`: the same models freshly initialised by the seed are scored beside the runs; `helpers`:
     the environment of each further process; `report` is given what was found, also where tasks failed, and says what
@@ -78,25 +78,24 @@ def evaluate(
 ) -> list[Row]:
     """Scores each run (none given: the newest finished one) on the tasks of a suite and on `tasks`; returns all rows.
 
-    Raises RecipeError for unknown names, Missing with everything that is not there (runs, data, task cards), and at the
+    Raises RecipeError for unknown names, Missing with everything that is not there (runs, data), and at the
     end TasksFailed where tasks failed; all others are then done and written.
     """
     given = options or Options()
     library = Library(given.data, given.nonstandard)
-    chosen, gaps = _chosen(suite, tasks, given)
-    lacking = {name: steps for name, choice in chosen.items() if (steps := absent_data({name: choice}, library))}
-    library.forget()
+    chosen = _chosen(suite, tasks, given)
+    lacking = {name: steps for name, choice in chosen.items() if (steps := _lacks(name, choice, library))}
     specs, missing = (list(runs), []) if runs else newest()
     missing += absent_runs(specs)
     left = {name: choice for name, choice in chosen.items() if name not in lacking}
     if not (given.skip_absent and left):
         whats = [step for steps in lacking.values() for step in steps]
-        missing = _merged(whats) + missing + [_not_in_this_version(heading, names) for heading, names in gaps.items()]
+        missing = _merged(whats) + missing
     if missing:
         raise Missing("vltk eval cannot start; missing:", missing)
-    absent = [*lacking, *(name for names in gaps.values() for name in names)]
+    absent = list(lacking)
     if absent:
-        say(f"left out, as their data or cards are absent: {', '.join(absent)}")
+        say(f"left out, as their data is absent: {', '.join(absent)}")
     homes = places(specs, given.random_weights)
     logs = homes[0].home / FOLDER
     logs.mkdir(parents=True, exist_ok=True)
@@ -172,20 +171,32 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> tuple[dict[str, Choice], dict[str, list[str]]]:
-    """The tasks by name, and those of the suite that this version has no card for, under their headings."""
+def _chosen(suite: str | None, tasks: Sequence[str], given: Options) -> dict[str, Choice]:
+    """The tasks by name, with the options of the call."""
     if suite is None and not tasks:
         have = f"suites: {', '.join(task.suite_names())}; tasks: {', '.join(task.names())}"
         raise RecipeError(f"say what to evaluate with --suite NAME or --tasks NAME,...; have {have}")
     headlines(given.protocol)  # says which there are
     content = None if suite is None else task.suite(suite)
-    chosen = task.read([*(content.present() if content else []), *tasks], given.protocol)
+    chosen = task.read(content.entries, given.protocol, f"{suite}: tasks:") if content else {}
+    chosen |= task.read(tasks, given.protocol)
     for limit in (given.limit, content.limit if content else None):
         if limit is not None:
             chosen = {name: task.limited(choice, limit) for name, choice in chosen.items()}
     own = {"budget": given.budget, "seeds": given.seeds, "solver": given.solver}
-    chosen = {name: task.where_it_has(choice, own) for name, choice in chosen.items()}
-    return chosen, content.absent() if content else {}
+    return {name: task.where_it_has(choice, own) for name, choice in chosen.items()}
+
+
+def _lacks(name: str, choice: Choice, library: Library) -> Steps:
+    """What is absent for a task. Data that is there and damaged is left to the task, which fails alone."""
+    try:
+        return absent_data({name: choice}, library)
+    except RecipeError:
+        raise
+    except VltkError:
+        return []
+    finally:
+        library.forget()
 
 
 def _merged(steps: Steps) -> Steps:
@@ -197,13 +208,6 @@ def _merged(steps: Steps) -> Steps:
         return others
     where = next(iter(fetched.values()))[2] or ""
     return [(f"official files of {', '.join(names)}", f"vltk eval --fetch {','.join(names)}{where}"), *others]
-
-
-def _not_in_this_version(heading: str, names: list[str]) -> tuple[str, str]:
-    """What a suite asks for and there is no card of, and what does run instead."""
-    what = f"{heading}: {len(names)} tasks that are not in vltk {__version__}: {', '.join(names)}; what runs instead:"
-    part = next((part for part in parts.names(task.PROTOCOLS) if part.replace("_", " ") in heading), None)
-    return what, f"vltk eval RUN {f'--tasks {task.usage(part)}' if part else '--suite shapes'}"
 
 
 def _evaluate_run(

@@ -92,10 +92,14 @@ class Library:
         return OfficialSplit(reference, *self._loader(reference), self.nonstandard)
 
     def absent(self, name: str) -> Steps:
-        """What to bring, and what to type, where the data is not there; reads no samples."""
+        """What to bring, and what to type, where the data is not there; reads no samples, and the lists of a split only
+        where some of its data set is not there: it may be that another split lacks it."""
         try:
             if name.startswith(OFFICIAL):
-                self._loader(_Reference.read(name))
+                reference = _Reference.read(name)
+                _, loader = self._loader(reference)
+                if _places.survey(reference.name, self.data).state == "partial":
+                    loader.split(reference.split)
             else:
                 dataset.open_dataset(name)
         except Missing as error:

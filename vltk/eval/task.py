@@ -23,27 +23,16 @@ OPTION = re.compile(r"\w+=")  # at the start of a value on the command line
 
 
 class Suite(Strict):
-    """Names of tasks under headings, or tasks as on the command line; at most `limit` samples of each data set.
-
-    A name without a card is a task that this version cannot evaluate yet.
-    """
+    """Names of tasks under headings, or tasks as on the command line; at most `limit` samples of each data set."""
 
     about: str
     tasks: dict[str, list[str]]
     limit: Annotated[int, Field(gt=0)] | None = None
 
-    def absent(self) -> dict[str, list[str]]:
-        """The tasks without a card, under their headings."""
-        known = names()
-        gaps = {
-            heading: [name for name in tasks if name not in known and ":" not in name]
-            for heading, tasks in self.tasks.items()
-        }
-        return {heading: tasks for heading, tasks in gaps.items() if tasks}
-
-    def present(self) -> list[str]:
-        known = names()
-        return [name for tasks in self.tasks.values() for name in tasks if name in known or ":" in name]
+    @property
+    def entries(self) -> list[str]:
+        """All tasks, in their order."""
+        return [name for tasks in self.tasks.values() for name in tasks]
 
 
 def names() -> list[str]:
@@ -59,14 +48,22 @@ def suite(name: str) -> Suite:
     """The suite of that name, or in the file NAME.yaml; RecipeError where there is none, or it says something else."""
     path = Path(name)
     if path.suffix == ".yaml" and path.is_file():
-        try:
-            return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValidationError, yaml.YAMLError) as error:
-            told = problems(error) if isinstance(error, ValidationError) else [((), str(error))]
-            raise RecipeError([f"{path}: {'.'.join(map(str, loc))}: {text}" for loc, text in told]) from None
+        return _own_suite(path)
     if name not in suite_names():
         raise RecipeError(f"--suite: no suite '{name}'{suggest(name, suite_names())}")
     return Suite(**_content("suites", name))
+
+
+def _own_suite(path: Path) -> Suite:
+    try:
+        return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        told = [(str(path), ".".join(map(str, loc)), text) for loc, text in problems(error)]
+        raise RecipeError([": ".join(filter(None, words)) for words in told]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = path if mark is None else f"{path}:{mark.line + 1}"
+        raise RecipeError(f"{where}: {getattr(error, 'problem', None) or error}") from None
 
 
 def card(name: str, protocol: str = FLAVA) -> Choice:
@@ -80,15 +77,16 @@ def card(name: str, protocol: str = FLAVA) -> Choice:
     return parts.choose(PROTOCOLS, content["protocol"], **options | content.get(protocol, {}))
 
 
-def read(entries: Iterable[str], protocol: str = FLAVA) -> dict[str, Choice]:
-    """Each entry of `--tasks`: the name of a card, or PROTOCOL:VALUE:... RecipeError lists every wrong entry."""
+def read(entries: Iterable[str], protocol: str = FLAVA, origin: str = "--tasks") -> dict[str, Choice]:
+    """Each entry of `--tasks`: the name of a card, or PROTOCOL:VALUE:... RecipeError lists every wrong entry, and says
+    where they stand."""
     chosen: dict[str, Choice] = {}
     wrong: list[str] = []
     for entry in entries:
         try:
             chosen[entry] = _inline(entry, protocol) if ":" in entry else _named(entry, protocol)
         except RecipeError as error:
-            wrong += [f"--tasks {entry}: {problem}" for problem in error.problems]
+            wrong += [f"{origin} {entry}: {problem}" for problem in error.problems]
     if wrong:
         raise RecipeError(wrong)
     return chosen

@@ -156,9 +156,13 @@ def test_what_is_gone_is_not_asked_for_again(server: Server, tmp_path: Path, sta
     assert len(server.requests) == 1
 
 
-def test_busy_servers_get_several_tries(server: Server, tmp_path: Path) -> None:
+def test_busy_servers_get_several_tries(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.faults = ["503", "429", "500"]
     assert download(of(server), tmp_path, OPEN).read_bytes() == BODY
+    said = capsys.readouterr().out.splitlines()
+    wait = 2 * module.PAUSE
+    assert said[0] == f"list.tar: HTTP 503; again in {wait:g} s, try 2 of 6" and said[2].endswith("try 4 of 6")
+    assert len(said) == 3
     server.faults = ["503"] * 50
     with pytest.raises(VltkError, match="6 times in a row"):
         download(RemoteFile(url=f"{server.url}/b"), tmp_path, OPEN)

@@ -157,6 +157,17 @@ def test_a_dry_run_says_the_plan_and_asks_for_nothing(
     assert "1 files, " in said and "to download" in said
 
 
+def test_photos_of_two_data_sets_come_once(cards: Cards, server: Server, tmp_path: Path) -> None:
+    photos = {"name": "val2014.zip", "url": f"{server.url}/val2014.zip", "holds": ["val2014"]}
+    server.bodies["/val2014.zip"] = zip_of({"val2014/a.jpg": b"picture"})
+    cards.add("vqav2", ({"name": "questions.json"}, b"{}"), (photos, None), beside=["coco"])
+    cards.add("coco", ({"name": "captions.json"}, b"{}"), (photos, None), beside=["vqav2"])
+    found = fetch(["vqav2", "coco"], tmp_path, policy=POLICY)
+    assert [one.state for one in found] == ["ready", "ready"]
+    assert [path for path, _ in server.asked].count("/val2014.zip") == 1 and len(server.asked) == 3
+    assert find("coco", tmp_path).read("val2014/a.jpg") == b"picture"
+
+
 def test_what_is_there_is_not_brought_again(cards: Cards, server: Server, tmp_path: Path) -> None:
     cards.add("dtd", (DTD_FILE, tar_of(DTD)))
     fetch(["dtd"], tmp_path, policy=POLICY)

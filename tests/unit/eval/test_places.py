@@ -183,6 +183,25 @@ def test_a_small_archive_of_another_name_is_looked_into(tmp_path: Path) -> None:
     assert find("cifar10", tmp_path / "data").read("cifar-10-batches-py/test_batch") == b"x" * 10
 
 
+@pytest.mark.parametrize("name", ["cifar-10-python.tar", "mine.tar"])
+def test_a_damaged_archive_is_neither_ready_nor_absent(name: str, tmp_path: Path) -> None:
+    """Whether its name is the official one or not."""
+    make_cifar10(tmp_path / "made")
+    path = tmp_path / "cifar10" / name
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        tar.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
+    path.write_bytes(path.read_bytes()[:3000])
+    found = survey("cifar10", tmp_path)
+    assert found.state == "partial"
+    told = "\n".join(advice([found], tmp_path))
+    assert f"{path} is damaged or cut short" in told and f"after rm {path}" in told
+    assert facts(found, tmp_path)["damaged"] == [str(path)] and steps(found, tmp_path)[0][1] == f"rm {path}"
+    with pytest.raises(VltkError, match="is damaged or cut short") as caught:
+        find("cifar10", tmp_path)
+    assert not isinstance(caught.value, Missing)
+
+
 def test_status_has_a_row_a_data_set_and_says_what_to_do(tmp_path: Path) -> None:
     make_cifar10(tmp_path / "cifar10", leave_out="test_batch")
     glue.make(tmp_path / "glue")

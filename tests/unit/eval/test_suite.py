@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.official import glue
 from tests.official.vision import WRITERS
 from tests.unit.eval.encoders import blind, seeing
 from tests.unit.eval.test_official_tasks import encode_by
@@ -18,6 +19,7 @@ from tests.unit.eval.test_run import stage
 from vltk.errors import Missing
 from vltk.eval import claims, features, run
 from vltk.eval.queue import Queue, TasksFailed, cost
+from vltk.eval.sources import Library
 from vltk.eval.task import read
 from vltk.eval.workers import without_jobs
 
@@ -109,6 +111,22 @@ def test_a_failed_task_is_noted_and_the_others_go_on(suite: Any, tmp_path: Path,
     assert table(tmp_path / "work") == table(tmp_path / "straight")
 
 
+def test_a_failure_leaves_what_was_done(suite: Any, tmp_path: Path, capsys: Any) -> None:
+    rows = suite(tasks=["gtsrb"])
+    folder, labels = tmp_path / "work/runs/one/joint/evaluations", tmp_path / "official/gtsrb/GT-final_test.csv"
+    (done,) = folder.glob("gtsrb-*.json")
+    before, whole = done.read_bytes(), labels.read_bytes()
+    labels.write_bytes(whole[:75])
+    capsys.readouterr()
+    with pytest.raises(TasksFailed):
+        suite(tasks=["gtsrb", "eurosat"])
+    failed = done.with_suffix(".failed.json")
+    assert done.read_bytes() == before and json.loads(failed.read_text())["status"] == "failed"
+    assert "gtsrb failed" in table(tmp_path / "work") and "gtsrb (1 of 2): failed, 0:0" in capsys.readouterr().out
+    labels.write_bytes(whole)
+    assert suite(tasks=["gtsrb"]) == rows and "gtsrb failed" not in table(tmp_path / "work") and not failed.exists()
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_killed_after_a_task_the_same_report(after: int, suite: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """The child dies by SIGKILL's way: no handler, no claim given back."""
@@ -158,10 +176,37 @@ def test_absent_data_is_said_at_once_or_left_out(suite: Any, tmp_path: Path, cap
     assert f"vltk eval --fetch mnist --data {tmp_path / 'official'}" in caught.value.steps[0][1]
     assert not (tmp_path / "work/runs/one/joint/results.jsonl").exists()
     suite(tasks=[*TASKS, "mnist"], skip_absent=True)
-    assert "left out, as their data or cards are absent: mnist" in capsys.readouterr().out
+    assert "left out, as their data is absent: mnist" in capsys.readouterr().out
     assert "absent: mnist" in table(tmp_path / "work")
     with pytest.raises(Missing, match="mnist"):
         suite(tasks=["mnist"], skip_absent=True)
+
+
+def test_data_that_is_there_in_part_is_said_at_once_where_the_task_reads_the_rest(
+    suite: Any, tmp_path: Path, capsys: Any
+) -> None:
+    glue.make(tmp_path / "official/glue")
+    (tmp_path / "official/glue/MNLI/dev_matched.tsv").unlink()
+    (tmp_path / "official/cifar10/cifar-10-batches-py/batches.meta").rename(tmp_path / "batches.meta")
+    with pytest.raises(Missing, match="official files of cifar10, mnli"):
+        suite(tasks=["eurosat", "cifar10", "mnli"])
+    (tmp_path / "batches.meta").rename(tmp_path / "official/cifar10/cifar-10-batches-py/batches.meta")
+    suite(tasks=["eurosat", "cifar10", "mnli"], skip_absent=True)
+    assert "left out, as their data is absent: mnli" in capsys.readouterr().out
+    assert {task for task, *_ in found(tmp_path / "work")} == {"eurosat", "cifar10"}
+    library = Library(tmp_path / "official", nonstandard=True)
+    assert library.absent("official/mnli/train") == [] != library.absent("official/mnli/dev_matched")
+
+
+@pytest.mark.parametrize("skip_absent", [False, True])
+def test_a_damaged_archive_fails_its_task_alone(skip_absent: bool, suite: Any, tmp_path: Path) -> None:
+    archive = tmp_path / "official/gtsrb/gtsrb.zip"
+    archive.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(TasksFailed, match=r"gtsrb: .*gtsrb\.zip is damaged or cut short"):
+        suite(skip_absent=skip_absent)
+    assert {task for task, *_ in found(tmp_path / "work")} == {"cifar10", "eurosat"}
+    (path,) = (tmp_path / "work/runs/one/joint/evaluations").glob("gtsrb-*.json")
+    assert json.loads(path.read_text())["status"] == "failed"
 
 
 def test_the_store_changes_no_number(suite: Any, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vltk.errors import RecipeError
@@ -15,18 +17,35 @@ def test_every_card_gives_a_protocol(name: str) -> None:
         assert protocol.metrics and all("/" in data for data in protocol.data_sets)
 
 
-def test_the_shapes_suite_is_complete() -> None:
-    suite = task.suite("shapes")
-    assert suite.absent() == {}
-    assert set(suite.present()) >= {"shapes-retrieval", "shapes-heldout-retrieval", "shapes-count"}
+@pytest.mark.parametrize("name", task.suite_names())
+def test_every_suite_is_of_tasks_that_there_are(name: str) -> None:
+    entries = task.suite(name).entries
+    assert len(set(entries)) == len(entries) and list(task.read(entries)) == entries
 
 
-def test_the_35_tasks_are_35_and_none_is_dropped() -> None:
-    suite = task.suite("35tasks")
-    named = [name for names in suite.tasks.values() for name in names]
-    assert len(set(named)) == len(named) == 35
-    absent = [name for names in suite.absent().values() for name in names]
-    assert sorted(absent + suite.present()) == sorted(named)
+def test_the_suites_are_what_they_say() -> None:
+    assert set(task.suite("shapes").entries) >= {"shapes-retrieval", "shapes-heldout-retrieval", "shapes-count"}
+    parts = [task.suite(name).entries for name in ("vision", "language", "multimodal")]
+    assert [len(part) for part in parts] == [22, 8, 5] and sum(parts, []) == task.suite("35tasks").entries
+    assert task.suite("quick").limit == 2000
+
+
+@pytest.mark.parametrize(
+    "text,told",
+    [
+        ("about: a: b\ntasks: {}\n", r"mine\.yaml:1: mapping values are not allowed here$"),
+        ("about: mine\ntasks: [mnist\n", r"mine\.yaml:3: expected ',' or '\]'"),
+        ("about: mine\ntask: {}\n", r"mine\.yaml: task: unknown key.*did you mean 'tasks'"),
+        ("- mnist\n", r"mine\.yaml: Input should be .*given \['mnist'\]"),
+        (b"about: \xff\n", r"mine\.yaml: 'utf-8' codec can't decode"),
+    ],
+    ids=["colon", "bracket", "key", "list", "bytes"],
+)
+def test_a_suite_file_that_cannot_be_read_is_one_message(text: str | bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(RecipeError, match=told):
+        task.suite(str(path))
 
 
 def test_tasks_on_the_command_line() -> None:

@@ -17,6 +17,7 @@ from vltk.data.fetch.policy import FetchError, Policy
 from vltk.data.hashes import file_sha256
 from vltk.data.statuses import Status
 from vltk.errors import VltkError
+from vltk.log import say
 
 TRIES, PAUSE, LONGEST_PAUSE = 6, 1.0, 60.0  # in a row without a new byte; seconds, doubled each time
 CHUNK = 1 << 20
@@ -67,7 +68,9 @@ def _complete(file: RemoteFile, part: Path, policy: Policy) -> None:
                     f"{file.url}: {again.reason}, {TRIES} times in a row; {_size(part):,} bytes are kept in {part}: "
                     "the same command goes on from there"
                 ) from None
-            time.sleep(min(again.wait or pause, LONGEST_PAUSE))
+            wait = min(again.wait or pause, LONGEST_PAUSE)
+            say(f"{file.filename}: {again.reason}; again in {wait:g} s, try {failures + 1} of {TRIES}")
+            time.sleep(wait)
 
 
 def _continue(file: RemoteFile, part: Path, policy: Policy) -> None:

@@ -85,8 +85,8 @@ class Files:
         member = self._index[name]
         if member is not None:
             return member.open()
-        plain = self.root / name
-        return plain.open("rb") if plain.exists() else cast(BinaryIO, gzip.open(f"{plain}.gz"))
+        place = self._on_disk(name)
+        return place.open("rb") if place == self.root / name else cast(BinaryIO, gzip.open(place))
 
     def require(self, *paths: str) -> None:
         """Raises Missing with every path that is absent, and what to type."""
@@ -98,8 +98,15 @@ class Files:
         """Where a file lies, for messages: its place on disk, or archive and member."""
         holder = self._holder(path) or self
         name = holder._find(path, holder._index)
-        member = None if name is None else holder._index[name]
-        return str(holder.root / (name or path)) if member is None else f"{member.place}: {name}"
+        if name is None:
+            return str(holder.root / path)
+        member = holder._index[name]
+        return str(holder._on_disk(name)) if member is None else f"{member.place}: {name}"
+
+    def _on_disk(self, name: str) -> Path:
+        """Where a file lies that is in no archive: under its name, or compressed by itself."""
+        plain = self.root / name
+        return plain if plain.exists() else plain.with_name(f"{plain.name}.gz")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,8 +4,8 @@ and no large archive opened: it is asked by name."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -54,12 +54,20 @@ class Place:
         """The entries that are read: where it is shared, also archives of any name with such a folder in them."""
         if not self.shared:
             return ()
-        tops = {archive: {name.partition("/")[0] for name in _content(archive)} for archive in self._small}
+        tops = {archive: {name.partition("/")[0] for name in _content(archive)[0]} for archive in self._small}
         return (*self.only, *(archive.name for archive, found in tops.items() if found & {*self.only}))
 
     def has(self, path: str) -> bool:
         """Whether a file or folder of the official layout is there: unpacked, or in a small archive of any name."""
         return any((self.root / way).exists() or way in self._packed for way in self._ways(path))
+
+    @property
+    def damaged(self) -> dict[Path, str]:
+        """The small archives that are read here and cannot be, and what is wrong with them."""
+        found = {
+            archive: _content(archive)[1] for archive in self._small if not self.shared or archive.name in self.only
+        }
+        return {archive: wrong for archive, wrong in found.items() if wrong is not None}
 
     def named(self, name: str) -> Path | None:
         """An archive or file of that name."""
@@ -85,7 +93,7 @@ class Place:
         found: set[str] = set()
         for archive in self._small:
             below = archive.parent.relative_to(self.root)
-            found |= {(below / name).as_posix() for name in _content(archive)}
+            found |= {(below / name).as_posix() for name in _content(archive)[0]}
         return frozenset(found)
 
     @cached_property
@@ -98,13 +106,14 @@ class Place:
 @dataclass(frozen=True)
 class Survey:
     """What there is of a data set: where most of it lies (None: nowhere), each of its files, the folders looked into,
-    and the other folders that some of it lies in."""
+    the other folders that some of it lies in, and what is wrong with archives that would be read."""
 
     card: DataCard
     place: Place | None
     files: list[FileState]
     looked: list[Path]
     beside: tuple[Place, ...] = ()
+    damaged: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path | None:
@@ -113,6 +122,8 @@ class Survey:
     @property
     def state(self) -> Literal["ready", "partial", "absent"]:
         states = {one.state for one in self.files}
+        if self.damaged:
+            return "partial"
         if states == {"there"}:
             return "ready"
         return "absent" if states == {"absent"} else "partial"
@@ -142,12 +153,17 @@ def survey(name: str, data: Path | None = None) -> Survey:
     others = [other for other in (*own, *shared) if other is not place and other.root.is_dir()]
     found = [(one, None) if one.state == "there" else _elsewhere(one, others) for one in files]
     beside = dict.fromkeys(other for _, other in found if other is not None)
-    return Survey(card, place, [one for one, _ in found], [one.root for one in own], tuple(beside))
+    read = [one for one, _ in alone] if place is None else [place, *beside]
+    damaged = {archive: wrong for one in read for archive, wrong in one.damaged.items()}
+    return Survey(card, place, [one for one, _ in found], [one.root for one in own], tuple(beside), damaged)
 
 
 def find(name: str, data: Path | None = None) -> Files:
-    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where none is there."""
+    """The files of the data set `name`. Raises Missing, with where was looked and what to do, where none is there, and
+    VltkError where an archive is damaged."""
     found = survey(name, data)
+    if found.damaged:
+        raise VltkError("\n".join(found.damaged.values()))
     if found.state == "absent":
         looked = ", ".join(map(str, found.looked))
         raise Missing(f"the data set {name} is not there (looked in {looked}); missing:", steps(found, data))
@@ -158,7 +174,7 @@ def find(name: str, data: Path | None = None) -> Files:
 
 def steps(found: Survey, data: Path | None) -> list[tuple[str, str]]:
     """What is not in place, and what to type or do, in order."""
-    told: list[tuple[str, str]] = []
+    told = [(wrong, f"rm {shlex.quote(str(path))}") for path, wrong in found.damaged.items()]
     for one in found.files:
         if one.state == "packed" and one.path is not None:
             told.append((f"{one.path.name} has to be unpacked once", unpacking(one.file, one.path)))
@@ -194,14 +210,14 @@ def unpacking(file: OfficialFile, path: Path) -> str:
 
 
 @cache
-def _content(archive: Path) -> frozenset[str]:
-    """The names of its files, and of the folders that they lie in; nothing where it is damaged."""
+def _content(archive: Path) -> tuple[frozenset[str], str | None]:
+    """The names of its files, and of the folders that they lie in; none, and what is wrong, where it is damaged."""
     try:
         names = members(archive)
-    except VltkError:
-        return frozenset()
+    except VltkError as error:
+        return frozenset(), str(error)
     folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
-    return frozenset({*names, *folders})
+    return frozenset({*names, *folders}), None
 
 
 def _places(card: DataCard, data: Path | None) -> list[Place]:

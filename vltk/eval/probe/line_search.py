@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 DECREASE, CURVATURE = 1e-4, 0.9
-NOISE = 1e-8  # of the value: fp32 products do not tell smaller differences
+NOISE = 1e-6  # of the value (Hager and Zhang 2005): fp32 products do not tell smaller differences
 LONGER = 4.0
 MOST = 12  # evaluations
 

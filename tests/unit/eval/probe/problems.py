@@ -25,6 +25,15 @@ def correlated(
     return (hidden @ rng.normal(size=(width, width)) + 3).astype(np.float32), logits.argmax(1)
 
 
+def spread(samples: int = 2000, width: int = 32, classes: int = 5, seed: int = 0) -> tuple[Floats, Ints]:
+    """Features as a trained network's: a few large directions, and the labels are told by the small ones as well."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(samples, width))
+    logits = hidden @ rng.normal(size=(width, classes)) / 2 + rng.gumbel(size=(samples, classes))
+    turn, _ = np.linalg.qr(rng.normal(size=(width, width)))
+    return (hidden * np.geomspace(10, 1e-2, width) @ turn).astype(np.float32), logits.argmax(1)
+
+
 def fitted(features: Floats, labels: Ints, *penalties: float, block: int | None = None, **options: Any) -> list[Fit]:
     examples = Examples(features, labels)
     rows = Rows(examples, mean(examples, CPU), block)

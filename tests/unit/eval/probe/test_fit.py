@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.eval.probe.problems import CPU, correlated, fitted, objective, oracle
+from tests.unit.eval.probe.problems import CPU, correlated, fitted, objective, oracle, spread
 from vltk.eval.probe import rows as probe_rows
 from vltk.eval.probe import scikit
 from vltk.eval.probe.examples import Examples
@@ -49,6 +49,15 @@ def test_what_can_be_separated_is_fitted_to_the_end_at_every_penalty() -> None:
         value = objective(oracle(features, labels, one.penalty), features, labels, one.penalty)
         assert one.converged and one.value <= value * (1 + 1e-4) + 1e-8
         assert (one.predict(Examples(features, labels)) == labels).all()
+
+
+def test_the_noise_of_fp32_does_not_stall_a_search() -> None:
+    """Losses of such features are not told apart near the minimum: a line search that insists asks to its end."""
+    features, labels = spread()
+    for one in fitted(features, labels, 1.0, 1e-2, 1e-4, 1e-6):
+        value = objective(oracle(features, labels, one.penalty), features, labels, one.penalty)
+        assert one.converged and one.evaluations is not None and one.evaluations <= 2 * one.iterations + 2
+        assert one.value == pytest.approx(value, rel=1e-5)
 
 
 def test_constant_features_leave_the_shares_of_the_classes() -> None:
