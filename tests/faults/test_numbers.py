@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.harness import DEBUG, call, facts, losses, saved
+from tests.harness import DEBUG, call, exchanged, facts, losses, saved
 
 TEXT = ["train", "flava-tiny", DEBUG, "stages.codes=null", "stages.image=null", "stages.joint=null", "steps=4"]
 JOINT = ["train", "flava-tiny", DEBUG, "name=poisoned"]
@@ -35,6 +35,7 @@ def test_weights_that_are_no_number(home: Path, capsys: pytest.CaptureFixture[st
     weights = load_file(path)
     name = next(name for name in weights if name.startswith("image.") and name.endswith("norm.weight"))
     save_file(weights | {name: torch.full_like(weights[name], float("nan"))}, path)
+    exchanged("poisoned/image")
     capsys.readouterr()
     assert call(*JOINT, PAIRS) == 1
     said = capsys.readouterr().err
