@@ -134,11 +134,8 @@ def test_the_remedy_is_not_what_was_tried(precision: str, remedy: bool, tmp_path
     with pytest.raises(VltkError) as error:
         watcher.ruined(7)
     said = str(error.value)
-    assert (
-        "toy/joint: after step 7 there are weights or moments that are not finite numbers; no checkpoint was written yet; "
-        in said
-    )
-    assert "; 1 step left out before it and gone back once and on with other draws. Lower" in said
+    assert said.startswith("toy/joint: after step 7 there are weights or moments that are not finite numbers; no check")
+    assert "was written yet; 1 step left out before it and gone back once and on with other draws. Lower" in said
     assert "faults.skip=16 faults.rollbacks=3 go on" in said and ("precision=fp32" in said) is remedy
 
 
