@@ -68,6 +68,14 @@ def test_the_error_of_another_rank_is_shown(home: Path) -> None:
     assert "IsADirectoryError" in process.stderr.splitlines()[-1]
 
 
+def test_a_mistake_of_all_ranks(home: Path) -> None:
+    """Is no one rank's: the message stands alone, as from one process."""
+    assert call(*OPTIONS, "name=made", "steps=2") == 0
+    process = vltk_process(*OPTIONS, *TWO, "name=made", "steps=2", "seed=5")
+    assert process.returncode == 2
+    assert process.stderr.startswith("runs/made/train was made by another recipe:\n  seed: was 0, is 5"), process.stderr
+
+
 def test_the_launcher_is_killed(home: Path) -> None:
     """Its ranks do not live on."""
     process = start(*OPTIONS, *TWO, "name=orphans", "steps=4000")
