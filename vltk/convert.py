@@ -5,7 +5,6 @@ In: every architecture in vltk/models/hf; out: `FlavaForPreTraining` and `CLIPMo
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from vltk.models.weights import Weights, mismatches, read_folder, to_theirs, wri
 from vltk.parts import choose
 from vltk.recipe import ImageOptions, Stage, TokenizerOptions, plain
 from vltk.run import RUNS, RunFolder, find, helper_folders, helper_spec, load_stage, read_weights
+from vltk.whole import seal
 
 WRITTEN: tuple[Any, ...] = (flava, clip)
 KINDS = ("hf", "weights")
@@ -150,7 +150,7 @@ def _write_weights(source: RunFolder, stage: Stage, weights: Weights, step: int,
     facts = {
         key: value for key, value in source.facts().items() if key in ("identity", "imported", "untrained", "vltk")
     }
-    target.note(status="finished", name=source.name, step=step, weights_step=step, **facts)
+    target.finished(weights_step=step, name=source.name, step=step, **facts)
     target.recipe.write_text(yaml.safe_dump(plain(stage), sort_keys=False))
 
 
@@ -190,13 +190,12 @@ def _write_run(part: Path, home: Path, stage: Imported, about: dict[str, Any], o
     if stage.tokens:
         folder.vocabulary.write_text("".join(f"{token}\n" for token in stage.tokens), encoding="utf-8")
         Tokenizer(folder.vocabulary)  # raises where vltk cannot use it
-    with folder.weights.open("rb") as written:
-        digest = hashlib.file_digest(written, "sha256").hexdigest()
-    folder.note(
-        status="finished", identity={"imported": about["architecture"], "weights": digest}, imported=about, order=order,
+    digest = seal(folder.weights)["sha256"]
+    folder.finished(
+        0, identity={"imported": about["architecture"], "weights": digest}, imported=about, order=order,
         home=str((home / stage.name).resolve()),
         frozen={name: helper_spec(RunFolder(home / stage.name), RunFolder(run)) for name, run in stage.frozen.items()},
-        vltk=__version__, step=0, weights_step=0, untrained=stage.untrained or None,
+        vltk=__version__, step=0, untrained=stage.untrained or None,
     )  # fmt: skip
     folder.recipe.write_text(yaml.safe_dump(plain(stage.stage), sort_keys=False))
 

@@ -53,14 +53,17 @@ def warn(text: str) -> None:
 
 
 class JsonLines:
-    """A file with one JSON object a line; a line is on disk when `write` returns."""
+    """A file with one JSON object a line, which several processes may add to. A line outlives this process as soon as
+    `write` returns, but not a loss of power: it is not forced to disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, row: Mapping[str, Any]) -> None:
+        line = json.dumps(row, allow_nan=False) + "\n"
         with self.path.open("a") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line)
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drops all other rows, and a half-written last line: a resumed run writes them again.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Thread
@@ -86,12 +86,13 @@ class Pulse:
             time.sleep(2 * BEAT)
 
     def verdict(self, patience: float) -> Verdict | None:
-        """What another rank has found, waited for as long."""
+        """What another rank has found, waited for as long; None also where the store is gone, with rank 0."""
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if found := self._verdict():
-                return found
-            time.sleep(BEAT / 4)
+        with suppress(Exception):  # whatever a store says that is gone
+            while time.monotonic() < deadline:
+                if found := self._verdict():
+                    return found
+                time.sleep(BEAT / 4)
         return None
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vltk.errors import Missing, VltkError
 from vltk.hf import CONFIG_FILE, HfFolder
 from vltk.log import warn
-from vltk.whole import whole
+from vltk.whole import differs, seal, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,6 +73,10 @@ class RunFolder:
         text = json.dumps(kept, indent=1, allow_nan=False)
         with whole(self.path / FACTS_FILE) as part:
             part.write_text(text + "\n")
+
+    def finished(self, weights_step: int, **facts: Any) -> None:
+        """Notes that the weights there are final, and the seal by which they are known again."""
+        self.note(status="finished", weights_step=weights_step, weights=seal(self.weights), **facts)
 
     def in_use(self) -> bool:
         """Whether a process holds the folder."""
@@ -237,14 +241,12 @@ def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
 
     Of a checkpoint those that would end the run: the averaged ones, where it averages.
     """
-    from safetensors.torch import load_file
-
     from vltk import checkpoint
 
     if isinstance(folder, HfFolder):
         return folder.model.weights(), 0
     if folder.step is None and folder.weights.exists():
-        return load_file(folder.weights), int(folder.facts().get("weights_step", 0))
+        return _final_weights(folder), int(folder.facts().get("weights_step", 0))
     if folder.step is not None:
         path = checkpoint_at(folder, folder.step)
         if wrong := checkpoint.damage(path):
@@ -264,11 +266,31 @@ def read_weights(folder: Source) -> tuple[dict[str, Tensor], int]:
     return model, int(saved.facts["step"])
 
 
+def _final_weights(folder: RunFolder) -> dict[str, Tensor]:
+    """Raises VltkError where the file is not as it was written; of an older run, which has no seal, where it cannot be
+    read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    sealed = folder.facts().get("weights")
+    wrong = differs(folder.weights, sealed) if sealed else None
+    try:
+        if wrong is None:
+            return load_file(folder.weights)
+    except SafetensorError as error:
+        wrong = f"{folder.weights.name} is damaged or cut short ({error})"
+    raise VltkError(
+        f"{folder.path}: {wrong}; restore the file, take a checkpoint ({folder.name}@STEP), or train again with --redo"
+    )
+
+
 def checkpoint_at(folder: RunFolder, step: int) -> Path:
     """The checkpoint of that step; VltkError says which there are."""
-    path = folder.checkpoints / f"step-{step:08d}"
+    from vltk import checkpoint
+
+    path = checkpoint.path_of(folder.checkpoints, step)
     if not path.exists():
-        have = ", ".join(sorted(p.name for p in folder.checkpoints.glob("step-*"))) or "none"
+        have = ", ".join(path.name for path in reversed(checkpoint.paths(folder.checkpoints))) or "none"
         raise VltkError(f"{folder.name} has no checkpoint of step {step}; have: {have}")
     return path
 

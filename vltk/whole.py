@@ -1,11 +1,13 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that are known again by size and checksum."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -19,6 +21,19 @@ def whole(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def seal(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file, by which `differs` knows it again."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def differs(path: Path, sealed: Mapping[str, Any]) -> str | None:
+    """How a file is not the one that was sealed; None where it is. Raises OSError where it cannot be read."""
+    if (size := path.stat().st_size) != sealed["bytes"]:
+        return f"{path.name} has {size} bytes instead of {sealed['bytes']}"
+    return f"{path.name} does not have its checksum" if seal(path)["sha256"] != sealed["sha256"] else None
 
 
 def sync(path: Path) -> None:

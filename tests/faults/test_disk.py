@@ -12,6 +12,7 @@ import pytest
 from tests.harness import DEBUG, SIZES, call, facts, losses, rows, weights
 from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
+from vltk.run import RunFolder
 from vltk.train.setup import Setup
 from vltk.train.signals import Signals
 
@@ -98,6 +99,29 @@ def test_a_damaged_checkpoint(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "step-00000003: rank-00000.safetensors does not have its checksum" in said
     assert "taking the older checkpoint of step 2" in said
     assert weights("hurt/codes") == weights("whole/codes") and losses("hurt/codes") == losses("whole/codes")
+
+
+def test_damaged_weights(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named by all who read them; those of a run of before, without a checksum, where they cannot be read at all."""
+    assert call(*CODES, "name=hurt") == 0
+    path = home / "runs/hurt/codes/model.safetensors"
+    content = path.read_bytes()
+    exported = ["export", "weights", "hurt", "out"]
+    path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    assert call(*exported) == 1
+    said = capsys.readouterr().err
+    assert "runs/hurt/codes: model.safetensors does not have its checksum; restore the file, take a checkpoint" in said
+    path.write_bytes(content[: len(content) // 2])
+    assert call(*exported) == 1
+    assert f"model.safetensors has {len(content) // 2} bytes instead of {len(content)}" in capsys.readouterr().err
+    RunFolder(path.parent).note(weights=None)
+    assert call(*exported) == 1
+    said = capsys.readouterr().err
+    assert "model.safetensors is damaged or cut short" in said and "Traceback" not in said
+    path.write_bytes(content)
+    assert not Path("out").exists() and call(*exported) == 0
+    (home / "out/model.safetensors").write_bytes(content[:-1])
+    assert call("export", "weights", "out", "again") == 1, "what was exported has its checksum too"
 
 
 def test_a_tar_cut_in_half(own_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,22 @@ def test_best_weights_of_steps_that_are_trained_again(home: Path, monkeypatch: p
     assert facts("broken/train")["weights_step"] == 2 and weights("broken/train") == weights("whole/train")
 
 
+def test_the_best_weights_are_damaged(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are not what the run ends with."""
+    scored(monkeypatch, {2: 6.0}, fails_at=4)
+    assert call(*OPTIONS) == 1
+    kept = Path("runs/clip-tiny/train/best-00000002.safetensors")
+    content = bytearray(kept.read_bytes())
+    content[-5] ^= 1
+    kept.write_bytes(content)
+    scored(monkeypatch, {4: 7.0, 6: 7.0})
+    assert call(*OPTIONS) == 1
+    assert "the best weights: best-00000002.safetensors does not have its checksum; put" in capsys.readouterr().err
+    assert not Path("runs/clip-tiny/train/model.safetensors").exists()
+
+
 def test_a_checkpoint_closes_the_window_that_is_logged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the means of an unbroken run and of one that was killed are over the same steps."""
     assert call(*OPTIONS, "name=whole") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import DEBUG, TOY, call, facts, weights
+from tests.harness import DEBUG, TOY, call, exchanged, facts, weights
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -95,6 +95,7 @@ def test_weights_of_another_architecture(home: Path, capsys: pytest.CaptureFixtu
     assert call("train", "clip-tiny", DEBUG, "name=small") == 0
     assert call("train", "clip-tiny", DEBUG, "name=deep", "model.text.depth=3") == 0
     Path("runs/small/train/model.safetensors").write_bytes(weights("deep/train"))
+    exchanged("small/train")
     capsys.readouterr()
     assert call("eval", "small", "--tasks", "retrieval:shapes/dev:captions=1") == 1
     said = capsys.readouterr().err

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_the_error_of_another_rank_is_shown(home: Path) -> None:
     assert process.returncode == 70
     assert process.stderr.startswith("rank 1 on localhost: Traceback") and process.stderr.count("Traceback") == 1
     assert "IsADirectoryError" in process.stderr.splitlines()[-1]
+
+
+def test_a_mistake_of_all_ranks(home: Path) -> None:
+    """Is no one rank's: the message stands alone, as from one process."""
+    assert call(*OPTIONS, "name=made", "steps=2") == 0
+    process = vltk_process(*OPTIONS, *TWO, "name=made", "steps=2", "seed=5")
+    assert process.returncode == 2
+    assert process.stderr.startswith("runs/made/train was made by another recipe:\n  seed: was 0, is 5"), process.stderr
 
 
 def test_the_launcher_is_killed(home: Path) -> None:
@@ -128,16 +137,58 @@ def test_a_host_that_cannot_be_reached(
     assert not Path("runs").exists()
 
 
-@pytest.mark.slow
-def test_frozen(home: Path) -> None:
-    """Known within a minute, with the stack of every rank, that of the frozen one too."""
-    process = start(*OPTIONS, *TWO, "name=frozen", "steps=4000")
-    ranks = [rank_of(process, rank, "frozen") for rank in (0, 1)]
+def test_the_first_rank_is_killed(home: Path) -> None:
+    """With the store that the other one asks."""
+    process = start(*OPTIONS, *TWO, "name=killed", "steps=4000")
+    ranks = [rank_of(process, rank, "killed") for rank in (0, 1)]
+    os.kill(ranks[0], signal.SIGKILL)
+    all_end(ranks)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 137
+    assert complained.startswith("rank 0 on localhost: was ended by signal 9 (SIGKILL)"), complained
+
+
+def test_a_step_hangs_for_a_while(home: Path) -> None:
+    """The rank that had stood still lives again when the first one has ended: the hang is what is told."""
+    process = start(*OPTIONS, *TWO, "name=hung", "steps=4000", "faults.hang=4")
+    ranks = [rank_of(process, rank, "hung") for rank in (0, 1)]
     os.kill(ranks[1], signal.SIGSTOP)
+    while Path(f"/proc/{ranks[0]}").exists():
+        time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.kill(ranks[1], signal.SIGCONT)
     all_end(ranks)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert complained.startswith("rank 1 on localhost: was not heard of for 30 seconds: dead, frozen or cut off")
+    assert "has not ended" in complained and "within 4 seconds (faults.hang)" in complained, complained
+
+
+def test_a_frozen_rank_is_told_to_stop(home: Path) -> None:
+    """The launcher does not wait for it: all save and end."""
+    process = start(*OPTIONS, *TWO, "name=frozen", "steps=4000")
+    ranks = [rank_of(process, rank, "frozen") for rank in (0, 1)]
+    os.kill(ranks[0], signal.SIGSTOP)
+    process.terminate()
+    all_end(ranks)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 143 and "stopped and saved" in said, complained
+    assert facts("frozen/train")["status"] == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rank", "what"),
+    [(0, "cannot be reached any more: dead, frozen or cut off"), (1, "was not heard of for 30 seconds: dead, frozen")],
+)
+def test_frozen(rank: int, what: str, home: Path) -> None:
+    """Known within a minute, with the stack of every rank, that of the frozen one too."""
+    process = start(*OPTIONS, *TWO, "name=frozen", "steps=4000")
+    ranks = [rank_of(process, rank, "frozen") for rank in (0, 1)]
+    os.kill(ranks[rank], signal.SIGSTOP)
+    all_end(ranks)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"rank {rank} on localhost: {what}" in complained and "Traceback" not in complained
     for rank in (0, 1):
         assert "most recent call first" in Path(f"runs/frozen/train/ranks/{rank}.log").read_text()
 

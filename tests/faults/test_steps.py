@@ -62,7 +62,7 @@ def test_one_more_than_the_limit(home: Path, poison: set[int], capsys: pytest.Ca
     poison |= {4, 7}
     assert call(*OPTIONS, "faults.skip=1") == 1
     said = capsys.readouterr().err
-    assert "the checkpoint of step 6 is kept; 1 steps left out before it" in said and "Traceback" not in said
+    assert "the checkpoint of step 6 is kept; 1 step left out before it" in said and "Traceback" not in said
     assert call(*OPTIONS, "faults.skip=2") == 0, "what a run puts up with does not belong to what it is"
     assert "going on from step 6" in capsys.readouterr().out
 

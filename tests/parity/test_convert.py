@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests import tiny
+from tests.harness import exchanged
 from vltk import run
 from vltk.convert import export, import_hf
 from vltk.errors import VltkError
@@ -336,6 +337,7 @@ def test_weights_of_another_architecture_in_a_run() -> None:
     import_hf(saved(flava_model()), "ours")
     path = Path("runs/ours/model/model.safetensors")
     save_file({**load_file(path), "text.words.weight": torch.zeros(3, 32)}, path)
+    exchanged("ours/model")
     for act in (lambda: run.load("ours"), lambda: export("hf", "ours", Path("back"))):
         with pytest.raises(VltkError, match=r"text.words.weight: shape \(3, 32\) given, the model wants \(50, 32\)"):
             act()

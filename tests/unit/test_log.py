@@ -39,6 +39,20 @@ def test_names_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> 
     assert told.out == "probe:a/train:a/test:label:smile: done [bold]\n" and told.err == f"warning: {told.out}"
 
 
+def test_writing_waits_for_one_who_drops(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "rows.jsonl")
+    lines.write({"step": 1})
+    with lines.path.open("r+") as dropper:
+        fcntl.flock(dropper, fcntl.LOCK_EX)
+        writing = Thread(target=lines.write, args=({"step": 2},))
+        writing.start()
+        writing.join(0.1)
+        assert writing.is_alive()
+        dropper.truncate(0)
+    writing.join(5)
+    assert lines.path.read_text() == '{"step": 2}\n'
+
+
 def test_dropping_waits_for_a_writer(tmp_path: Path) -> None:
     """And leaves the file the same one, so that a writer who waits for it writes to the right place."""
     lines = JsonLines(tmp_path / "rows.jsonl")

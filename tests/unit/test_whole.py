@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vltk.whole import whole
+from vltk.whole import differs, seal, whole
 
 
 def test_a_file_takes_its_place_once_it_is_complete(tmp_path: Path) -> None:
@@ -25,3 +25,14 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         part.write_text("ne")
         raise OSError("the disk is full")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_known_again(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"1234")
+    sealed = seal(path)
+    assert differs(path, sealed) is None
+    path.write_bytes(b"1235")
+    assert differs(path, sealed) == "weights does not have its checksum"
+    path.write_bytes(b"123")
+    assert differs(path, sealed) == "weights has 3 bytes instead of 4"

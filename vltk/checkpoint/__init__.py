@@ -9,7 +9,7 @@ replicas) and name, so that any number of processes can read what any other numb
 from vltk.checkpoint.folder import Checkpoint, damage, files_of, newest_good, path_of, paths, steps
 from vltk.checkpoint.pieces import Piece, shared, snapshot
 from vltk.checkpoint.reading import Saved
-from vltk.checkpoint.writing import begin, finish, give_up, has_shares, not_written, restore, write_share
+from vltk.checkpoint.writing import begin, finish, give_up, has_shares, not_written, restore, set_aside, write_share
 
 __all__ = [
     "Checkpoint",
@@ -26,6 +26,7 @@ __all__ = [
     "path_of",
     "paths",
     "restore",
+    "set_aside",
     "shared",
     "snapshot",
     "steps",

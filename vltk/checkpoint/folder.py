@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk.errors import VltkError
+from vltk.whole import differs
 
 FORMAT = 2  # 1: whole tensors in weights.safetensors and moments.safetensors, written by one process
 STATE = "state.json"
@@ -93,10 +94,8 @@ def damage(path: Path, names: Collection[str] | None = None) -> str | None:
         for name, written in described["files"].items():
             if names is not None and name not in names:
                 continue
-            if (size := (path / name).stat().st_size) != written["bytes"]:
-                return f"{name} has {size} bytes instead of {written['bytes']}"
-            if _digest(path / name) != written["sha256"]:
-                return f"{name} does not have its checksum"
+            if wrong := differs(path / name, written):
+                return wrong
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"unreadable ({error})"
     return None
@@ -111,8 +110,3 @@ def mark(described: Mapping[str, Any]) -> str:
 
 def _described(path: Path) -> Any:
     return json.loads((path / STATE).read_text(encoding="utf-8"))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

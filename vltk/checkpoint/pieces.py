@@ -24,6 +24,13 @@ class Piece:
         """Whether it is all of its tensor."""
         return self.start == 0 and self.numbers.numel() == torch.Size(self.shape).numel()
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of its numbers are."""
+        if not self.numbers.numel() or not self.numbers.is_floating_point():
+            return True
+        return bool(torch.stack(self.numbers.aminmax()).isfinite().all())
+
 
 def shared(tensors: Iterable[tuple[str, str, Tensor]], rank: int, world: int) -> Iterator[Piece]:
     """This rank's equal part of (kind, name, tensor) that every rank has alike, cut where the parts end."""

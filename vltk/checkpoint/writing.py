@@ -102,6 +102,16 @@ def finish(
     return final
 
 
+def set_aside(folder: Path, step: int) -> None:
+    """Takes a checkpoint that leads nowhere out of those to go on from; it stays as `step-....ruined`. Raises
+    VltkError."""
+    aside = folder / f"{path_of(folder, step).name}.ruined"
+    with not_written(folder, step):
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path_of(folder, step), aside)
+        sync(folder)
+
+
 def give_up(folder: Path, step: int) -> None:
     """Removes what was written of a checkpoint that will not be finished."""
     shutil.rmtree(part_of(folder, step), ignore_errors=True)

@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["stopped", "mistake", "crash", "signal", "lost", "echo"]
+Kind = Literal["stopped", "mistake", "crash", "signal", "lost", "silent", "echo"]
 FOLDER = "VLTK_FAILURES"  # names the folder where the launcher of this machine looks for what its ranks had to say
-CAUSES: tuple[Kind, ...] = ("mistake", "crash", "signal", "lost", "stopped", "echo")  # the likeliest cause first
-MENDED_BY_A_START = ("crash", "signal", "lost", "echo")
+CAUSES: tuple[Kind, ...] = (  # the likeliest first
+    "mistake", "crash", "signal", "lost", "silent", "stopped", "echo",
+)  # fmt: skip
+MENDED_BY_A_START = ("crash", "signal", "lost", "silent", "echo")
 CUT = 75  # exit code of a rank that was cut off: EX_TEMPFAIL, as another start may well do better
 
 
 @dataclass(frozen=True)
 class Failure:
     """The end of one rank (-1: of a whole host). kind: `stopped` on demand; a `mistake` that the user can mend; a
-    `crash`; killed by a `signal`; `lost`, which is frozen, cut off or hung; an `echo` of the failure of another rank.
+    `crash`; killed by a `signal`; `lost`, which is frozen, cut off or hung; `silent`, which left nothing but an exit
+    code; an `echo` of the failure of another rank.
 
     when: seconds since the epoch, by the clock of its host. code: the exit code that the command ends with.
     """
@@ -60,12 +63,16 @@ def read(folder: Path, rank: int, host: str, code: int, when: float) -> Failure:
         return Failure(rank, host, "signal", f"was ended by signal {-code} ({name}){why}", 128 - code, when)
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Failure(rank, host, "stopped", "", code, when)
-    return Failure(rank, host, "crash", f"ended with exit code {code}{_last_lines(folder / f'{rank}.out')}", code, when)
+    text = f"ended with exit code {code}{_last_lines(folder / f'{rank}.out')}"
+    return Failure(rank, host, "silent", text, code, when)
 
 
 def first(failures: Sequence[Failure]) -> Failure:
-    """The cause of the others: an error with a reason before a death, a death before what it did to the others."""
-    return min(failures, key=lambda failure: (CAUSES.index(failure.kind), failure.when))
+    """The cause of the others: an error with a reason before a death, a death before what it did to the others; what
+    several ranks say alike is said by the lowest of them, as the clocks of hosts differ."""
+    cause = min(failures, key=lambda failure: (CAUSES.index(failure.kind), failure.when))
+    alike = [failure for failure in failures if (failure.kind, failure.text) == (cause.kind, cause.text)]
+    return min(alike, key=lambda failure: failure.rank)
 
 
 def _last_lines(path: Path, count: int = 20) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -45,6 +46,17 @@ def keep_log(path: Path) -> None:
 
 def fail(error: BaseException, message: str | None) -> int:
     """The exit code of this rank, once all who need it know why it ends. message: of a mistake that a user can mend."""
+    when = time.time()  # before the others are told, which takes the first rank longer
+    try:
+        return _fail(error, message, when)
+    except Exception as second:  # word is left also where telling the others went wrong
+        second.__context__ = error
+        text = "".join(traceback.format_exception(second)).rstrip()
+        _end(Failure(dist.rank(), dist.host(), "crash", text, CRASH, when), shown=True)
+        return CRASH
+
+
+def _fail(error: BaseException, message: str | None, when: float) -> int:
     kind = _kind(error, message)
     text = message if message is not None else "".join(traceback.format_exception(error)).rstrip()
     own = pulse.own()
@@ -56,20 +68,27 @@ def fail(error: BaseException, message: str | None) -> int:
     code = int(getattr(error, "exit_code", 1 if kind == "mistake" else CUT if kind == "echo" else CRASH))
     if own is not None and kind in ("mistake", "crash"):
         own.fail(text.splitlines()[-1] if kind == "crash" else text, code)
-    _end(Failure(dist.rank(), dist.host(), kind, text, code, time.time()), shown=kind != "stopped" and bool(text))
+    _end(Failure(dist.rank(), dist.host(), kind, text, code, when), shown=kind != "stopped" and bool(text))
     return code
 
 
 def cut(verdict: Verdict) -> NoReturn:
     """Called by the pulse: another rank failed, or is lost, and this one waits for it in vain."""
+    try:
+        _cut(verdict, time.time())
+    finally:  # whatever went wrong in telling
+        os._exit(verdict.code)
+
+
+def _cut(verdict: Verdict, when: float) -> None:
     if verdict.failed:
-        os._exit(_echoed(verdict, f"ended, as rank {verdict.rank} on {verdict.host} failed"))
+        _echoed(verdict, f"ended, as rank {verdict.rank} on {verdict.host} failed")
+        return
     _write_down(f"rank {verdict.rank} on {verdict.host}: {verdict.text}")
     if _log is not None:
         faulthandler.dump_traceback(_log, all_threads=True)
     time.sleep(2 * pulse.BEAT)  # the others hear of it through the store of rank 0
-    _end(Failure(verdict.rank, verdict.host, "lost", verdict.text, verdict.code, time.time()), shown=dist.is_main())
-    os._exit(verdict.code)
+    _end(Failure(verdict.rank, verdict.host, "lost", verdict.text, verdict.code, when), shown=dist.is_main())
 
 
 def _echoed(verdict: Verdict, text: str) -> int:
@@ -78,18 +97,25 @@ def _echoed(verdict: Verdict, text: str) -> int:
 
 
 def _end(failure: Failure, shown: bool) -> None:
-    """Leaves word; where no launcher of ours shows it, it is shown here."""
+    """Leaves word; where no launcher of ours shows it, or a full disk keeps it from one, it is shown here."""
     _write_down(f"{failure.who()}: {failure.text}")
     if FOLDER in os.environ:
-        write(failure, dist.rank())
-    elif shown:
-        os.write(_terminal, f"{failure.told()}\n".encode())
+        try:
+            write(failure, dist.rank())
+            return
+        except OSError:
+            shown = True
+    if shown:
+        with suppress(OSError):
+            os.write(_terminal, f"{failure.told()}\n".encode())
 
 
 def _write_down(text: str) -> None:
+    """Into the log, where its disk takes it."""
     if _log is not None:
-        _log.write(f"{text}\n")
-        _log.flush()
+        with suppress(OSError):
+            _log.write(f"{text}\n")
+            _log.flush()
 
 
 def _kind(error: BaseException, message: str | None) -> Kind:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from threading import Thread
 from typing import Any, Protocol
 
+from vltk.errors import VltkError
 from vltk.launch.agent import BEAT, MARK
 from vltk.launch.failure import CUT, Failure
 from vltk.launch.hostfile import Host
@@ -88,9 +89,7 @@ class There:
         self.host, self.failures = host, list[Failure]()
         self._hello: dict[str, Any] | None = None
         self._done, self._noise, self._beaten = False, list[str](), 0.0
-        self._process = subprocess.Popen(
-            _command(host.name), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        self._process = _opened(_command(host.name))
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -172,8 +171,30 @@ def passed(environment: Any) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(PASSED) and name not in OWN}
 
 
+def _opened(command: list[str]) -> subprocess.Popen[str]:
+    """Raises VltkError where there is no such command on this machine."""
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    except OSError as error:
+        raise VltkError(
+            f"cannot run {command[0]}, which reaches other hosts ({error.strerror}): install an ssh client, or set "
+            f"{SSH} to a command that does, as ssh -p 2222"
+        ) from error
+
+
+def _reaching() -> list[str]:
+    """The words of VLTK_SSH. Raises VltkError where they cannot be told apart."""
+    said = os.environ.get(SSH) or "ssh"
+    try:
+        return shlex.split(said)
+    except ValueError as error:
+        raise VltkError(f"{SSH}={said}: {error}; it is a command with options, as ssh -p 2222") from error
+
+
 def _command(host: str) -> list[str]:
     options = [word for option in OPTIONS for word in ("-o", option)]
     path = f"PYTHONPATH={shlex.quote(os.environ['PYTHONPATH'])} " if "PYTHONPATH" in os.environ else ""
     there = f"cd {shlex.quote(os.getcwd())} && exec env {path}{shlex.quote(sys.executable)} -m vltk.launch.agent"
-    return [*shlex.split(os.environ.get(SSH, "ssh")), *options, host, there]
+    return [*_reaching(), *options, host, there]

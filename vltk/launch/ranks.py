@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from vltk.launch import failure
 from vltk.launch.failure import Failure
 
 LAUNCHER = "VLTK_LAUNCHER"  # the process that started this rank, without which it is not to live on
+PREFIX = "vltk-ranks-"  # of a folder for what ranks have to say
+YOUNG = 60  # seconds, in which the launcher that has made it may not hold it yet
 STACKS = signal.SIGUSR1  # asks a rank to write its stack into its log
 
 
@@ -39,7 +42,9 @@ class Ranks:
 
     def __init__(self, share: Share, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self.share, self.failures = share, list[Failure]()
-        self.folder = Path(tempfile.mkdtemp(prefix="vltk-ranks-"))
+        clear()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._hold = _held(self.folder)
         self._ended: set[int] = set()
         self._processes = [self._start(number, arguments, environment) for number in range(share.count)]
 
@@ -71,17 +76,17 @@ class Ranks:
         return len(self._ended) == len(self._processes)
 
     def signal(self, number: int) -> None:
-        """To every rank that lives."""
+        """To every rank that lives; one that is frozen goes on, as it would not obey else."""
         for process in self._processes:
             if process.poll() is None:
                 with suppress(ProcessLookupError):
                     process.send_signal(number)
+                    process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         """Ends what still runs, frozen or not, once it has written its stack; and clears up."""
         if not self.poll():
             self.signal(STACKS)
-            self.signal(signal.SIGCONT)
             deadline = time.monotonic() + 1
             while not self.poll() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -89,6 +94,29 @@ class Ranks:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
+
+
+def clear() -> None:
+    """Removes the folders of launchers that were killed: nobody holds them any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another user's, or gone by now
+            if time.time() - folder.stat().st_mtime > YOUNG and (hold := _held(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(hold)
+
+
+def _held(folder: Path) -> int | None:
+    """A folder locked for as long as this process lives or the handle is open; None where another holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def free_port() -> int:

@@ -102,7 +102,7 @@ class Spread:
     def _start(self, hosts: Sequence[Host], extra: list[str]) -> None:
         world, before = sum(host.slots for host in hosts), 0
         address = "localhost" if len(hosts) == 1 else hosts[0].name
-        port = int(os.environ.get("MASTER_PORT", "0")) or self._machines[0].port()
+        port = _port() or self._machines[0].port()
         for host, one in zip(hosts, self._machines, strict=True):
             one.start(Share(host.name, before, host.slots, world, address, port), [*self.arguments, *extra])
             before += host.slots
@@ -153,7 +153,11 @@ class Spread:
         """What was cut off ends its ranks by itself once it has heard nothing for SILENCE: they must not write beside
         those that are started now."""
         if any(failure.rank < 0 for one in self._machines for failure in one.failures):
-            time.sleep(SILENCE + GRACE)
+            seconds = SILENCE + GRACE
+            print(f"{seconds:.0f} seconds until the ranks that were cut off have ended (Ctrl-C: stop here)", flush=True)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and self.asked_at is None:
+                time.sleep(POLL)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.asked_at = self.asked_at or time.monotonic()
@@ -165,6 +169,14 @@ class Spread:
             number = self._signals.pop(0)
             for one in self._machines:
                 one.signal(number)
+
+
+def _port() -> int:
+    """That of MASTER_PORT; 0 where any will do."""
+    said = os.environ.get("MASTER_PORT", "0")
+    if not said.isdecimal() or int(said) > 65535:
+        raise VltkError(f"MASTER_PORT={said}: a port is a number up to 65535; 0, or none, for a free one")
+    return int(said)
 
 
 def spread(hosts: Sequence[Host], arguments: Sequence[str], restarts: int = 0, elastic: Elastic | None = None) -> int:

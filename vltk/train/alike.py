@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from functools import partial
+from importlib import metadata
+from pathlib import Path
 
 import torch
 
-from vltk import __version__, dist
+import vltk
+from vltk import dist
 from vltk.errors import VltkError
 from vltk.identity import changes
 from vltk.recipe import Recipe, plain
@@ -23,9 +28,26 @@ def alike(recipe: Recipe, data: Mapping[str, Mapping[str, str]]) -> None:
     if dist.world() == 1:
         return
     stages = {name: plain(stage) for name, stage in recipe.stages.items()}
-    versions = {"vltk": __version__, "torch": torch.__version__}
-    own = {"host": dist.host(), "facts": {"version of": versions, "recipe of stage": stages, "data of stage": data}}
+    own = {"host": dist.host(), "facts": {"version of": versions(), "recipe of stage": stages, "data of stage": data}}
     on_main(partial(_refuse, [json.loads(text) for text in dist.told(json.dumps(own))]))
+
+
+def versions() -> dict[str, str]:
+    """What a step is computed with; of vltk also a digest of its code, as a working tree keeps its version."""
+    try:
+        deepspeed = metadata.version("deepspeed")
+    except metadata.PackageNotFoundError:
+        deepspeed = "none"
+    own = f"{vltk.__version__}, code {_code(Path(vltk.__file__).parent)}"
+    return {"vltk": own, "torch": torch.__version__, "deepspeed": deepspeed, "python": platform.python_version()}
+
+
+def _code(folder: Path) -> str:
+    """A short hash of the Python files of a folder and of their names."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _refuse(said: list[dict[str, object]]) -> None:

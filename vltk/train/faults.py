@@ -6,6 +6,7 @@ run that goes on skips, goes back and notes what an unbroken one does.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from typing import Any, NoReturn
 import torch
 
 from vltk import dist
+from vltk.checkpoint import Checkpoint, set_aside
 from vltk.errors import VltkError
 from vltk.log import JsonLines, warn
 from vltk.recipe import Faults
 from vltk.train.accumulate import Record
 from vltk.train.saving import newest_good
+from vltk.train.together import on_main
 
 WINDOW = 1000  # steps, among which so many may be skipped
 FILE = "spikes.jsonl"
@@ -53,15 +56,18 @@ class Usual:
 
 @dataclass
 class Watch:
-    """Looks at each step of one stage. attempt: how often it has gone back; skipped: the steps of late."""
+    """Looks at each step of one stage. attempt: how often it has gone back; skipped: the steps of late; returned: the
+    step of the checkpoint that it went back to last."""
 
     name: str
     options: Faults
     folder: Path
     checkpoints: Path
+    precision: str = "fp32"
     attempt: int = 0
     skipped: list[int] = field(default_factory=list)
     usual: dict[str, Usual] = field(default_factory=dict)
+    returned: int | None = field(default=None, compare=False)
     fault: str = field(default="", compare=False)  # the last, in words
 
     def facts(self) -> dict[str, Any]:
@@ -107,19 +113,45 @@ class Watch:
 
     def give_up(self) -> NoReturn:
         """Raises RollBack where the recipe allows it and there is a checkpoint, else VltkError with a diagnosis; every
-        rank must call it."""
+        rank must call it.
+
+        A checkpoint from which it came to the same end twice is set aside for the one before it.
+        """
         newest = newest_good(self.checkpoints)
         if newest is not None and self.attempt < self.options.rollbacks:
+            if newest.step == self.returned:
+                newest = self._one_before(newest)
+            self.returned = newest.step
             number = f"{self.attempt + 1} of at most {self.options.rollbacks}"
             warn(f"{self.fault}; back to the checkpoint of step {newest.step}, on with other draws ({number})")
             raise RollBack
         kept = f"the checkpoint of step {newest.step} is kept" if newest else "no checkpoint was written yet"
+        fp32 = "" if self.precision == "fp32" else ", or set precision=fp32"
+        more = f"faults.skip={max(10, 2 * self.options.skip)} faults.rollbacks={self.options.rollbacks + 2}"
         raise VltkError(
             f"{self.fault}; {kept}{self._history()}. "
-            "Lower optimizer.lr, lengthen optimizer.warmup, or set precision=fp32, under another name (name=OTHER) or "
+            f"Lower optimizer.lr, lengthen optimizer.warmup{fp32}, under another name (name=OTHER) or "
             "with --redo; the same command would end here again. Where single samples are to blame "
-            f"({self.folder / FILE} lists them), faults.skip=10 faults.rollbacks=2 go on from here without them"
+            f"({self.folder / FILE} lists them), {more} go on from here without them"
         )
+
+    def ruined(self, step: int) -> NoReturn:
+        """The weights or moments after the `step`-th step, from 1, are no numbers, so that no checkpoint is written; as
+        `give_up`."""
+        self.fault = f"{self.name}: after step {step} there are weights or moments that are not finite numbers"
+        self.give_up()
+
+    def _one_before(self, newest: Checkpoint) -> Checkpoint:
+        """The good checkpoint before the newest, which is then set aside; the newest where there is none."""
+        try:
+            before = newest_good(self.checkpoints, below=newest.step)
+        except VltkError:  # all of them are damaged
+            before = None
+        if before is None:
+            return newest
+        warn(f"{self.name}: from the checkpoint of step {newest.step} it came to the same end again; it is set aside")
+        on_main(lambda: set_aside(self.checkpoints, newest.step))
+        return before
 
     def roll_back(self, facts: dict[str, Any], attempt: int) -> None:
         """What the checkpoint knew, but for the attempt, which is a new one, and a clean slate of skips."""
@@ -138,13 +170,19 @@ class Watch:
         usual.add(loss)
 
     def _note(self, row: dict[str, Any], keys: Sequence[str]) -> None:
-        row = row | {"attempt": self.attempt, "rank": dist.rank(), "keys": list(keys)}
-        JsonLines(self.folder / FILE).write(row)
+        """A row a rank, written by the first, as appending from several hosts loses lines on some shared disks."""
+        every = dist.told(json.dumps(list(keys)))
+        if dist.is_main():
+            for rank, told in enumerate(every):
+                own = {"attempt": self.attempt, "rank": rank, "keys": json.loads(told)}
+                JsonLines(self.folder / FILE).write(row | own)
 
     def _history(self) -> str:
-        """What was tried before."""
-        tried = [f"{len(self.skipped) - 1} steps left out before it"] if len(self.skipped) > 1 else []
-        tried += [f"{self.attempt} times gone back and on with other draws"] if self.attempt else []
+        """What was tried before; the last step left out is the fault itself where it was one too many."""
+        count = len(self.skipped) - self.is_full
+        tried = [f"{count} step{'s' if count > 1 else ''} left out before it"] if count else []
+        times = "once" if self.attempt == 1 else f"{self.attempt} times"
+        tried += [f"gone back {times} and on with other draws"] if self.attempt else []
         return f"; {' and '.join(tried)}" if tried else ""
 
 

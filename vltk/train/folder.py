@@ -30,7 +30,7 @@ def opened(
     if tokenizer is not None:
         tokenizer.copy_to(folder.path)
     folder.note(
-        status="running", error=None, vltk=__version__, hardware=hardware(), identity=identity,
+        status="running", error=None, weights=None, vltk=__version__, hardware=hardware(), identity=identity,
         home=str(folder.path.resolve()), step=folder.facts().get("step", 0), **said,
     )  # fmt: skip
 

@@ -82,8 +82,8 @@ def _train(setup: Setup, evaluator: Evaluator | None) -> None:
             save = stop or done in setup.wanted or _due(stage.checkpoint.every, done, stage.steps)
             if save or done % stage.log_every == 0:
                 _log(setup, recorder, metrics, monitor, health, done, lr)
-            if save:
-                _save(setup, saver, recorder, done)
+            if save and not _save(setup, saver, recorder, done) and not stop:
+                setup.watch.ruined(done)
             if stop:
                 saver.finish()
                 raise Stopped(stop)
@@ -119,10 +119,10 @@ def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
     keep_best(setup, rows, done)
 
 
-def _save(setup: Setup, saver: Saver, recorder: Recorder, done: int) -> None:
+def _save(setup: Setup, saver: Saver, recorder: Recorder, done: int) -> bool:
     facts = {"step": done, "seconds": recorder.seconds, "best": setup.best, "result": setup.pretraining.result}
     facts |= setup.watch.facts() | {"loss_scale": setup.engine.scale.facts()}
-    saver.save(done, pieces_of(setup), facts)
+    return saver.save(done, pieces_of(setup), facts)
 
 
 def _saved(setup: Setup, done: int) -> None:

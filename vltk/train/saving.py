@@ -56,17 +56,22 @@ class Saver:
         if self._all is not None and self._all.exception() is None:
             self._noted(self._step)
 
-    def save(self, step: int, pieces: Iterable[Piece], facts: Mapping[str, Any]) -> None:
-        """Begins the checkpoint of a step, once the one before it is whole. Raises what `finish` does."""
+    def save(self, step: int, pieces: Iterable[Piece], facts: Mapping[str, Any]) -> bool:
+        """Begins the checkpoint of a step, once the one before it is whole; False where nothing is written, as there is
+        a number in it, on any rank, that is not finite. Raises what `finish` does."""
         self.finish()
+        held = checkpoint.snapshot(pieces)
+        broken = torch.tensor(sum(not piece.is_finite for piece in held), device=dist.device())
+        if dist.sum_over_ranks(broken):
+            return False
         on_main(lambda: checkpoint.begin(self._folder, step))
         self._step, self._until = step, math.inf
-        held = checkpoint.snapshot(pieces)
         self._share = self._thread.submit(checkpoint.write_share, self._folder, step, held, dist.rank())
         if dist.is_main():
             self._all = self._thread.submit(self._complete, step, deepcopy(dict(facts)), dist.world())
         if not self._options.asynchronous:
             self.finish()
+        return True
 
     def look(self) -> None:
         """Ends the checkpoint that is being written, if all ranks are done with it or one has failed; else returns at
@@ -111,10 +116,11 @@ class Saver:
         checkpoint.finish(self._folder, step, facts, world, options.keep, options.keep_every, self._wanted)
 
 
-def newest_good(folder: Path) -> checkpoint.Checkpoint | None:
-    """`checkpoint.newest_good`, each rank looking at its part of the files; the same on every rank."""
+def newest_good(folder: Path, below: float = math.inf) -> checkpoint.Checkpoint | None:
+    """`checkpoint.newest_good`, each rank looking at its part of the files; the same on every rank. below: of earlier
+    steps than this one."""
     on_main(lambda: checkpoint.restore(folder))
-    steps = json.loads(dist.told(json.dumps(checkpoint.steps(folder)))[0])
+    steps = [step for step in json.loads(dist.told(json.dumps(checkpoint.steps(folder)))[0]) if step < below]
     return checkpoint.newest_good(folder, [checkpoint.path_of(folder, step) for step in steps], _damage)
 
 

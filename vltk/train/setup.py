@@ -50,7 +50,7 @@ class Setup:
     open_data: Callable[[str], Any]
     first: int = 0
     seconds: float = 0.0
-    best: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
     wanted: Collection[int] = ()  # steps whose checkpoints others start from
 
     def trained(self, step: int) -> Trained:
@@ -98,7 +98,7 @@ def build(
     on_main(lambda: _look_at_codes(stage, pretraining, tokenizer, helpers, open_data))
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, stage.steps, stage.seed)
     first, facts = _resume(pretraining, engine, stage, folder, mixture)
-    watch = Watch(name, stage.faults, folder.path, folder.checkpoints)
+    watch = Watch(name, stage.faults, folder.path, folder.checkpoints, stage.precision)
     watch.recall(facts)
     on_main(lambda: faults.forget(folder.path, first, watch.attempt))
     streams = _streams(stage, pretraining, tokenizer, folder, open_data, watch.attempt)

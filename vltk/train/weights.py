@@ -13,7 +13,7 @@ from vltk.log import say
 from vltk.train import best
 from vltk.train.setup import Setup, model_weights
 from vltk.train.together import on_main
-from vltk.whole import whole
+from vltk.whole import differs, seal, whole
 
 
 def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
@@ -27,9 +27,9 @@ def keep_best(setup: Setup, rows: list[dict[str, Any]], step: int) -> None:
         have = ", ".join(sorted({row["metric"] for row in rows if row["task"] == task}))
         raise VltkError(f"evaluate.best: task {task} has no metric '{metric}'; have: {have}")
     if best.improves(metric, value, setup.best.get("value")):
-        setup.best = {"value": value, "step": step}
-        state = setup.pretraining.evaluated.state_dict()
-        write({name: t.detach().float().cpu() for name, t in state.items()}, best.path_of(setup.folder.path, step))
+        state, kept = setup.pretraining.evaluated.state_dict(), best.path_of(setup.folder.path, step)
+        write({name: t.detach().float().cpu() for name, t in state.items()}, kept)
+        setup.best = {"value": value, "step": step, "weights": seal(kept)}
 
 
 def write_final(setup: Setup) -> None:
@@ -42,18 +42,19 @@ def _finish(setup: Setup, last: dict[str, Tensor]) -> None:
     step = setup.stage.steps
     if setup.best:
         step = int(setup.best["step"])
-        _take(best.path_of(setup.folder.path, step), setup.folder.weights)
+        _take(best.path_of(setup.folder.path, step), setup.folder.weights, setup.best.get("weights"))
         say(f"{setup.name}: weights of step {step}, the best {setup.stage.evaluate.best}: {setup.best['value']:.4f}")
     else:
         write(last, setup.folder.weights)
-    setup.folder.note(status="finished", weights_step=step)
+    setup.folder.finished(step)
     best.drop(setup.folder.path)
 
 
-def _take(kept: Path, weights: Path) -> None:
+def _take(kept: Path, weights: Path, sealed: dict[str, Any] | None) -> None:
     """Copies the kept weights, as they are needed again if the run ends before it is noted as finished."""
-    if not kept.exists():
-        raise VltkError(f"{kept}, the best weights, are gone; put them back, or train again with --redo")
+    wrong = "are gone" if not kept.exists() else sealed and differs(kept, sealed)
+    if wrong:
+        raise VltkError(f"{kept}, the best weights: {wrong}; put them back, or train again with --redo")
     with whole(weights) as part:
         shutil.copyfile(kept, part)
 

@@ -21,7 +21,15 @@ def test_the_cause_is_not_what_came_first() -> None:
     assert failure.first([echo, lost, dead, crash]) is crash
     assert failure.first([echo, lost, dead]) is dead
     assert failure.first([echo, lost]) is lost
-    assert failure.first([ended("crash", 2), first := ended("crash", 1)]) is first
+    assert failure.first([ended("crash", 2), first := Failure(1, "worker-1", "crash", "another", 1, 1)]) is first
+    assert failure.first([ended("silent"), lost]) is lost
+
+
+def test_what_all_say_is_said_by_the_first_rank() -> None:
+    """Whose clock may be ahead of those of the others."""
+    first = ended("mistake", when=9, rank=0)
+    assert failure.first([ended("mistake", when=1, rank=2), ended("mistake", when=2), first]) is first
+    assert first.told() == "by mistake"
 
 
 def test_told() -> None:
@@ -37,7 +45,7 @@ def test_a_rank_that_said_nothing(tmp_path: Path) -> None:
     assert failure.read(tmp_path, 3, "w", 143, 0.0).kind == "stopped"
     (tmp_path / "3.out").write_text("a\nImportError: no torch\n")
     crashed = failure.read(tmp_path, 3, "w", 1, 0.0)
-    assert crashed.kind == "crash" and crashed.text == "ended with exit code 1\n  a\n  ImportError: no torch"
+    assert crashed.kind == "silent" and crashed.text == "ended with exit code 1\n  a\n  ImportError: no torch"
 
 
 def test_a_rank_that_left_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import vltk
 from tests.processes import in_processes
 from tests.toy import install
 from tests.toy_recipes import SINGLE
@@ -33,6 +34,21 @@ def test_differences() -> None:
         )
     assert "  rank 2 on node: version of torch: rank 0 has 2.13, is 2.8\n" in str(error.value)
     assert "  rank 2 on node: data of stage joint.coco: rank 0 has ab, is x\n" in str(error.value)
+
+
+def test_versions(tmp_path: Path) -> None:
+    """A working tree that was changed keeps its version; its code tells."""
+    assert set(alike.versions()) == {"vltk", "torch", "deepspeed", "python"}
+    assert alike.versions()["vltk"].endswith(alike._code(Path(vltk.__file__).parent))
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch/agent.py").write_text("BEAT = 2.0")
+    before = alike._code(tmp_path)
+    (tmp_path / "notes.txt").write_text("no code")
+    assert alike._code(tmp_path) == before
+    (tmp_path / "launch/agent.py").write_text("BEAT = 3.0")
+    after = alike._code(tmp_path)
+    (tmp_path / "launch/agent.py").rename(tmp_path / "agent.py")
+    assert len({before, after, alike._code(tmp_path)}) == 3
 
 
 def differing(folder: str) -> str:

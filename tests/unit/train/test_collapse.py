@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests import tiny
-from tests.harness import DEBUG, call
+from tests.harness import DEBUG, call, exchanged
 from vltk.models.codebooks.dvae import DVae
 from vltk.models.codebooks.vqkd import VqKd
 from vltk.parts import choose
@@ -54,6 +54,7 @@ def test_a_stage_warns_before_it_learns_nothing(home: Path, capsys: pytest.Captu
     weights = load_file(path)
     weights["encoder.output.weight"].zero_()  # the bias alone decides: one code for everything
     save_file(weights, path)
+    exchanged("broken/codes")
     capsys.readouterr()
     options = [
         "stages.codes=null",

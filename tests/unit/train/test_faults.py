@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from vltk import checkpoint
+from tests.processes import in_processes
+from vltk import checkpoint, dist
 from vltk.errors import VltkError
 from vltk.log import JsonLines
 from vltk.recipe import Faults
@@ -44,7 +45,7 @@ def saved(folder: Path, step: int) -> None:
     held = list(checkpoint.shared([("weights", "a", torch.zeros(1))], rank=0, world=1))
     checkpoint.begin(folder / "checkpoints", step)
     checkpoint.write_share(folder / "checkpoints", step, held)
-    checkpoint.finish(folder / "checkpoints", step, {"step": step})
+    checkpoint.finish(folder / "checkpoints", step, {"step": step}, keep=9)
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf, -math.inf])
@@ -89,8 +90,67 @@ def test_back_and_on_with_other_draws(tmp_path: Path) -> None:
         gives_up(watcher, 3, "s", record(itc=NAN), NAN, [])
     watcher.roll_back({"attempt": 0, "skipped": [1], "usual": {}}, attempt=1)
     assert (watcher.attempt, watcher.skipped) == (1, [])
-    with pytest.raises(VltkError, match="1 times gone back and on with other draws"):
+    with pytest.raises(VltkError, match="gone back once and on with other draws"):
         gives_up(watcher, 9, "s", record(itc=NAN), NAN, [])
+
+
+def test_back_to_an_older_one(tmp_path: Path) -> None:
+    """From the second return without a new checkpoint on, each time to the one before; while there is one."""
+    watcher = watch(tmp_path, rollbacks=9)
+    for step in (2, 4, 6):
+        saved(tmp_path, step)
+    went = []
+    for attempt in range(5):
+        if attempt == 3:
+            saved(tmp_path, 3)  # progress
+        with pytest.raises(RollBack):
+            gives_up(watcher, 7, "s", record(itc=NAN), NAN, [])
+        went.append(watcher.returned)
+        watcher.roll_back({}, attempt + 1)
+    assert went == [6, 4, 2, 3, 2]
+    with pytest.raises(RollBack):
+        watcher.give_up()
+    assert watcher.returned == 2 and checkpoint.steps(tmp_path / "checkpoints") == [2]
+    assert [path.name for path in sorted((tmp_path / "checkpoints").glob("*.ruined"))] == [
+        f"step-0000000{step}.ruined" for step in (3, 4, 6)
+    ]
+
+
+def test_a_good_checkpoint_is_not_set_aside_for_a_damaged_one(tmp_path: Path) -> None:
+    watcher = watch(tmp_path, rollbacks=2)
+    for step in (2, 4):
+        saved(tmp_path, step)
+    (tmp_path / "checkpoints/step-00000002/state.json").unlink()
+    for _ in range(2):
+        with pytest.raises(RollBack):
+            watcher.give_up()
+        assert watcher.returned == 4
+
+
+@pytest.mark.parametrize(("precision", "remedy"), [("fp32", False), ("bf16", True)])
+def test_the_remedy_is_not_what_was_tried(precision: str, remedy: bool, tmp_path: Path) -> None:
+    options = Faults(skip=8, rollbacks=1)
+    watcher = Watch("toy/joint", options, tmp_path, tmp_path / "checkpoints", precision, attempt=1, skipped=[5])
+    with pytest.raises(VltkError) as error:
+        watcher.ruined(7)
+    said = str(error.value)
+    assert said.startswith("toy/joint: after step 7 there are weights or moments that are not finite numbers; no check")
+    assert "was written yet; 1 step left out before it and gone back once and on with other draws. Lower" in said
+    assert "faults.skip=16 faults.rollbacks=3 go on" in said and ("precision=fp32" in said) is remedy
+
+
+def noted_together(folder: str) -> list[dict[str, Any]]:
+    """Each rank has samples of its own; one of them writes."""
+    own = Path(folder)
+    watch(own if dist.is_main() else Path("/nowhere"), skip=1).passes(
+        3, "s", record(itc=NAN), NAN, False, [f"a/{dist.rank()}"]
+    )
+    return [] if dist.rank() else rows(own)
+
+
+def test_the_first_rank_writes_for_all(tmp_path: Path) -> None:
+    found = in_processes(2, noted_together, tmp_path, str(tmp_path))
+    assert [(row["rank"], row["keys"]) for row in found] == [(0, ["a/0"]), (1, ["a/1"])]
 
 
 def test_a_checkpoint_keeps_it(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monkeypa
     assert saved.tensor("weights", "a").tolist() == [1] * 5 and saved.facts == {"best": {"value": 1}}
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_not_saved(value: float, tmp_path: Path) -> None:
+    """One of many; whole numbers and empty tensors are as they are."""
+    steps, none = torch.tensor([3]), torch.zeros(0)
+    spoilt = torch.ones(1000).index_fill(0, torch.tensor([7]), value)
+    with Saver(tmp_path, Checkpoints()) as saver:
+        assert saver.save(1, shared([("weights", "a", spoilt.nan_to_num()), ("steps", "a", steps)], 0, 1), {})
+        assert not saver.save(2, shared([("weights", "a", spoilt), ("weights", "b", none)], 0, 1), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
 def test_it_waits_where_it_is_told_to(tmp_path: Path) -> None:
     with Saver(tmp_path, Checkpoints(asynchronous=False)) as saver:
         saver.save(3, pieces(1), {})
@@ -111,6 +122,7 @@ def test_a_process_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: p
     with Saver(tmp_path, Checkpoints()) as saver:
         saver.save(1, pieces(1), {})
     monkeypatch.setattr("vltk.train.saving.dist.world", lambda: 2)
+    monkeypatch.setattr("vltk.train.saving.dist.sum_over_ranks", lambda broken: broken)
     monkeypatch.setattr("vltk.train.saving.on_main", lambda work: work())
     start = time.monotonic()
     with pytest.raises(ZeroDivisionError), Saver(tmp_path, Checkpoints()) as saver:
