@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from vltk.errors import VltkError
 from vltk.eval.answers import Answers, replicates, seed_of
 from vltk.eval.averages import Average, averages, means
 from vltk.eval.evaluation import Evaluation
-from vltk.eval.headline import headlines
+from vltk.eval.headline import Headline, headlines
 from vltk.eval.references import Published, published, references
 from vltk.eval.results import Row
 from vltk.eval.sheet import Cells, Sheet
-from vltk.eval.statistics.intervals import percentiles
+from vltk.eval.statistics.intervals import Interval, of_sum, percentiles
 from vltk.whole import whole
 
 SHOWN = {"flava": "FLAVA", "clip_400m": "CLIP 400M", "clip_paper": "CLIP paper"}  # columns of references.yaml
@@ -51,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class AverageLine:
-    """An average as it is shown, with its interval where every task of it has answers."""
+    """An average as it is shown, with its interval where every number of it has one."""
 
     name: str
     value: float
@@ -154,22 +153,24 @@ def _csv(tables: Sequence[Table]) -> str:
 def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
     """The numbers of the task that stand in the table, or all of its metrics."""
     headline = headlines(protocol).get(one.card)
-    rows = {line["metric"]: line for line in one.rows}
     notes = [*one.content.get("marks", []), *_warnings(one.rows)]
     if headline is None:
-        for metric, line in rows.items():
-            yield _line(one.task, metric, line, notes if line is one.rows[0] else [])
+        for line in one.rows:
+            yield _line(one.task, line["metric"], line, notes if line is one.rows[0] else [])
         return
-    metrics = one.metrics()
-    for number, names in headline.parts(one.card).items():
-        shown = number.removeprefix(one.card).strip() or " and ".join(names)
-        if absent := [name for name in names if name not in rows]:
-            have = ", ".join(rows)
-            raise VltkError(f"{one.task}: no {', '.join(absent)} in its results, which {protocol} shows; have: {have}")
-        value = headline.numbers(one.card, metrics)[number]
-        line = rows[names[0]] if len(names) == 1 else _mean(one, names, value)
+    for number, line in _numbers(one, headline).items():
+        shown = number.removeprefix(one.card).strip() or " and ".join(headline.parts(one.card)[number])
         figures = {found.reference: _figure(found, one) for found in published(number, protocol)}
-        yield _line(one.task, shown, line | {"value": value}, notes, True, figures)
+        yield _line(one.task, shown, line, notes, True, figures)
+
+
+def _numbers(one: Evaluation, headline: Headline) -> dict[str, Row]:
+    """A row for each number of the task in the table."""
+    rows, values = {line["metric"]: line for line in one.rows}, headline.numbers(one.card, one.metrics())
+    return {
+        number: rows[names[0]] if len(names) == 1 else _mean(one, names, values[number])
+        for number, names in headline.parts(one.card).items()
+    }
 
 
 def _line(
@@ -214,21 +215,24 @@ def _averages(done: Sequence[Evaluation], protocol: str) -> list[AverageLine]:
     """Of the tasks of FLAVA's table; a task that stands there with several options enters as it stands first."""
     known = headlines(protocol)
     own = {one.card: one for one in reversed(done) if one.card in known}
-    numbers = {
-        name: value for card, one in own.items() for name, value in known[card].numbers(card, one.metrics()).items()
-    }
-    if not numbers:
-        return []
-    spread: dict[str, Any] = {}
-    for card, one in own.items():
-        parts = _replicates(one, [metric for names in known[card].parts(card).values() for metric in names])
-        spread |= {} if parts is None else known[card].numbers(card, parts)
-    resampled = means(spread, protocol) if set(spread) == set(numbers) else {}
-    return [_average_line(one, resampled.get(one.name)) for one in averages(numbers, protocol)]
+    tasks = [_numbers(one, known[card]) for card, one in own.items()]
+    values = {name: line["value"] for task in tasks for name, line in task.items()}
+    sure = _intervals(tasks, protocol)
+    return [_average_line(one, sure.get(one.name)) for one in averages(values, protocol)]
 
 
-def _average_line(one: Average, resampled: Any) -> AverageLine:
-    found = None if resampled is None else percentiles(resampled, "bootstrap")
+def _intervals(tasks: Sequence[Mapping[str, Row]], protocol: str) -> dict[str, Interval]:
+    """Of the averages, by name: tasks are independent, the numbers of one task are taken to rise and fall together.
+    None at all where a number has no interval."""
+    numbers = {name: line for task in tasks for name, line in task.items()}
+    if not all("interval" in line for line in numbers.values()):
+        return {}
+    ends = {name: np.array([line["value"], *line["interval"]]) for name, line in numbers.items()}
+    parts = [means({name: end * (name in task) for name, end in ends.items()}, protocol) for task in tasks]
+    return {name: of_sum(*np.transpose([part[name] for part in parts])) for name in (parts[0] if parts else ())}
+
+
+def _average_line(one: Average, found: Interval | None) -> AverageLine:
     low, high = (None, None) if found is None else (found.low, found.high)
     return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references)
 

@@ -67,6 +67,14 @@ def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
     assert "| average vision | 2 of 22 | 92.50 |" in made.sheet().markdown()
 
 
+def test_an_average_of_one_task_has_its_interval(tmp_path: Path) -> None:
+    made = Table.of([probe(tmp_path, "mnist", 3, 40)], "flava")
+    (line,), (vision,) = made.lines, made.averages
+    assert (vision.low, vision.high) == (pytest.approx(line.low), pytest.approx(line.high))
+    none = Table.of([probe(tmp_path, "cifar10", 0), probe(tmp_path, "dtd", 0)], "flava").averages[0]
+    assert none.value == none.low == 0 and none.high is not None and none.high > 0.5
+
+
 def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
     found = [probe(tmp_path, "oxford_pets", 300)]
     shown = {name: Table.of(found, name).lines[0].number for name in ("flava", "clip")}

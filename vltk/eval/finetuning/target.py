@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Metrics = dict[str, tuple[float, float | None]]  # value, what guessing gives
 SCALE = 5.0  # the highest score of STS-B
-ANSWERS, IMAGE = "answers", "image_id"  # facts of an open question
+ANSWERS, IMAGE, KIND = "answers", "image_id", "answer_type"  # facts of an open question
 
 
 class Target(Protocol):
@@ -145,7 +145,7 @@ class Vocabulary:
         scores = 100 * vqa.scores([self.known[number] for number in outputs.argmax(1)], people)
         common = vqa.accuracy([self.common] * len(people), people)
         found: Metrics = {"VQA accuracy": (float(scores.mean()), common)}
-        kinds = np.array([self._fact(samples, index, "answer_type") for index in range(len(samples))])
+        kinds = self._facts(samples, KIND)
         for kind in np.unique(kinds):
             found[f"VQA accuracy, {kind}"] = (float(scores[kinds == kind].mean()), None)
         return found
@@ -153,9 +153,9 @@ class Vocabulary:
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
         people = [self._people(samples, index) for index in range(len(samples))]
         predicted = [self.known[number] for number in outputs.argmax(1)]
-        images = np.array([self._fact(samples, index, IMAGE) for index in range(len(samples))])
+        images, kinds = (self._facts(samples, name) for name in (IMAGE, KIND))
         values = 100 * vqa.scores(predicted, people)
-        return Answers(name, {"predicted": np.array(predicted), "values": values, "clusters": images})
+        return Answers(name, {"predicted": np.array(predicted), "values": values, "clusters": images, "kinds": kinds})
 
     @cached_property
     def common(self) -> str:
@@ -165,6 +165,9 @@ class Vocabulary:
 
     def _people(self, samples: Samples, index: int) -> list[str]:
         return [normalise(answer) for answer in self._fact(samples, index, ANSWERS)]
+
+    def _facts(self, samples: Samples, name: str) -> NDArray[Any]:
+        return np.array([self._fact(samples, index, name) for index in range(len(samples))])
 
     def _fact(self, samples: Samples, index: int, name: str) -> Any:
         sample = samples.source.read_texts(int(samples.positions[index]))

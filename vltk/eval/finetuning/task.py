@@ -110,8 +110,8 @@ def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: 
             value = median_low(values.values())
             middle = next(seed for seed in values if values[seed] == value)
             name = " ".join(word for word in (plan.test.get(samples.data, ""), metric, suffix) if word)
-            detail, own = _detail(plan, values, facts), found[middle].answers[number]
-            scores.append(Score(samples.split, name, value, len(samples), chance, detail, own))
+            detail, own = _detail(plan, values, facts), found[middle].answers[number].part(metric)
+            scores.append(Score(samples.split, name, value, len(own), chance, detail, own))
     return scores
 
 

@@ -16,6 +16,7 @@ from tests.unit.eval.finetuning.conftest import SIZE, Make, pair_task, text_task
 from vltk.data.shard import Record, write_dataset
 from vltk.errors import VltkError
 from vltk.eval import task
+from vltk.eval.answers import interval
 from vltk.eval.headline import headlines
 from vltk.eval.metrics.classification import accuracy
 from vltk.eval.results import Score
@@ -60,6 +61,10 @@ def test_pairs_train_and_give_the_numbers_of_the_table(name: str, family: str, s
     wanted = headlines()[name].score if name in headlines() else ["accuracy"]
     assert wanted is not None and set(wanted) <= {score.metric for score in scores}
     assert all(np.isfinite(score.value) for score in scores)
+    if name == "vqav2":
+        kinds = [score for score in scores if score.metric.startswith("VQA accuracy, ")]
+        assert kinds and sum(score.n for score in kinds) == scores[0].n > kinds[0].n
+        assert all(interval(s.metric, s.value, s.n, s.answers) for s in kinds)
     splits = {"hateful_memes": ["dev_seen", "test_seen", "dev_unseen", "test_unseen"], "snli_ve": ["dev", "test"]}
     assert list(dict.fromkeys(score.split for score in scores)) == splits.get(
         name, ["val" if name == "vqav2" else "test"]
