@@ -19,6 +19,7 @@ import numpy as np
 from vltk.eval.answers import Answers, replicates, seed_of
 from vltk.eval.averages import Average, averages, means
 from vltk.eval.evaluation import Evaluation
+from vltk.eval.finetuning.plan import LAST
 from vltk.eval.headline import Headline, headlines
 from vltk.eval.references import Published, published, references
 from vltk.eval.results import Row
@@ -34,7 +35,8 @@ LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another spli
 
 @dataclass(frozen=True)
 class Line:
-    """A number of a task: `published` by the columns' names, `notes` what is to be known of it."""
+    """A number of a task: `published` by the columns' names, `notes` what is to be known of the task, `seeds` what each
+    of several trainings gave."""
 
     task: str
     number: str
@@ -46,6 +48,15 @@ class Line:
     headline: bool
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    seeds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and how much the seeds differ."""
+        if len(self.seeds) < 2:
+            return self.notes
+        spread = max(self.seeds.values()) - min(self.seeds.values())
+        return [*self.notes, f"median of {len(self.seeds)}, spread {spread:.1f}"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ def _csv(tables: Sequence[Table]) -> str:
             own = [table.run, table.step, line.task, line.number, line.value, line.low, line.high, line.n, line.chance]
             figures = [line.published.get(column, {}) for column in columns]
             told = [one.get(key, "") for one in figures for key in ("value", "comparable")]
-            cells = (*own, line.headline, "; ".join(line.notes), *told)
+            cells = (*own, line.headline, "; ".join(line.remarks), *told)
             out.writerow(["" if cell is None else cell for cell in cells])
     return text.getvalue()
 
@@ -182,8 +193,9 @@ def _line(
     figures: Mapping[str, dict[str, Any]] | None = None,
 ) -> Line:
     low, high = line.get("interval", (None, None))
-    chance = line.get("detail", {}).get("chance")
-    return Line(task, number, line["value"], low, high, line["n"], chance, headline, dict(figures or {}), list(notes))
+    detail = line.get("detail", {})
+    own = (line["value"], low, high, line["n"], detail.get("chance"))
+    return Line(task, number, *own, headline, dict(figures or {}), list(notes), detail.get("seeds", {}))
 
 
 def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
@@ -192,16 +204,24 @@ def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
     found = None if parts is None else percentiles(sum(parts.values()) / len(parts), "bootstrap")
     own = [line for line in one.rows if line["metric"] in names]
     row: Row = {"value": value, "n": sum({line["split"]: line["n"] for line in own}.values())}
-    chances = [line.get("detail", {}).get("chance") for line in own]
-    if None not in chances:
-        row["detail"] = {"chance": sum(chances) / len(chances)}
+    details = [line.get("detail", {}) for line in own]
+    if all("chance" in detail for detail in details):
+        row["detail"] = {"chance": sum(detail["chance"] for detail in details) / len(own)}
+    if all("seeds" in detail for detail in details):
+        seeds = {seed: sum(detail["seeds"][seed] for detail in details) / len(own) for seed in details[0]["seeds"]}
+        row["detail"] = row.get("detail", {}) | {"seeds": seeds}
     return row if found is None else row | {"interval": [found.low, found.high]}
 
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
     detail = rows[0].get("detail", {}) if rows else {}
     told = [] if detail.get("converged", True) else ["the fit did not converge"]
-    return told + (["the best lambda is at the end of the range"] if detail.get("penalty_at_end_of_range") else [])
+    told += ["the best lambda is at the end of the range"] if detail.get("penalty_at_end_of_range") else []
+    told += ["solver sklearn"] if detail.get("solver") == "sklearn" else []
+    told += [] if detail.get("selection", LAST) == LAST else [f"best step on {rows[0]['split']}"]
+    cuts = {line["split"]: line["detail"]["texts_cut"] for line in rows if "texts_cut" in line.get("detail", {})}
+    cut = sum(cuts.values())
+    return told + ([f"{cut:,} texts cut"] if cut else [])
 
 
 def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
@@ -251,7 +271,7 @@ def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] 
 def _cells(line: Line, shown: Sequence[str]) -> list[str]:
     first = "" if line.chance is None else f"{line.chance:.2f}"
     figures = [published_cell(line.published.get(name)) for name in shown]
-    notes = "; ".join(line.notes)
+    notes = "; ".join(line.remarks)
     return [line.task, line.number, f"{line.value:.2f}", span(line), f"{line.n:,}", first, *figures, notes]
 
 

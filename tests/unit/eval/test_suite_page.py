@@ -72,6 +72,7 @@ def test_one_run(evaluated: Any) -> None:
     (sweep,) = [svg for svg in page.all("svg") if svg.get("aria-label") == "gtsrb"]
     (curve,) = json.loads(sweep["data-curves"] or "")
     assert curve["label"] == "blind/joint" and curve["at"][0] == "lambda 1e-6" and curve["at"][-1] == "lambda 1,000,000"
+    assert '"penalty_at_end_of_range"' in page.text and '"sweep"' not in page.text
     assert not re.search(r"https?://", text) and not page.all("link")
     assert {path.name for path in Path("out").iterdir()} == {
         "report.html",

@@ -89,6 +89,25 @@ def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     assert "92.87≠" in made.sheet().markdown()
 
 
+def test_how_a_value_came_about_is_noted(tmp_path: Path) -> None:
+    told = {"seeds": {"0": 80.0, "1": 92.5, "2": 90.0}, "selection": "best loss on the first test split"}
+    (line,) = Table.of([probe(tmp_path, "cifar10", 360, **told, texts_cut=40, solver="sklearn")], "flava").lines
+    assert line.notes == ["solver sklearn", "best step on test", "40 texts cut"]
+    assert line.remarks == [*line.notes, "median of 3, spread 12.5"] and line.seeds == told["seeds"]
+    plain = probe(tmp_path, "mnist", 360, seeds={"0": 90.0}, selection="last step", texts_cut=0, solver="exact")
+    assert Table.of([plain], "flava").lines[0].remarks == []
+
+
+def test_medians_of_a_mean_spread_as_the_mean_does(tmp_path: Path) -> None:
+    labels = np.arange(100) % 2
+    answers = Answers("dev", {"labels": labels, "predicted": (np.arange(100) < 80).astype(int)})
+    seeds = {"accuracy": {"0": 50.0, "1": 60.0}, "F1": {"0": 70.0, "1": 60.0}}
+    scores = [Score("dev", name, 60.0, 100, 50.0, {"seeds": own}, answers) for name, own in seeds.items()]
+    made = write(tmp_path, Asked("mrpc", card("mrpc"), 0, MODEL), scores, {}, "r/joint", 40, 1.0)
+    (line,) = Table.of([made], "flava").lines
+    assert line.seeds == {"0": 60, "1": 60} and line.remarks == ["median of 2, spread 0.0"]
+
+
 def test_options_behind_a_name_are_marked_and_the_task_stays_what_it_is(tmp_path: Path) -> None:
     found = []
     for name in ("mnist:max_iterations=50:seeds=3", "mnist:framing=crop"):

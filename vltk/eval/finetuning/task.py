@@ -13,7 +13,7 @@ from vltk.errors import VltkError
 from vltk.eval.answers import Answers
 from vltk.eval.datasets._rules import held_out
 from vltk.eval.features import Samples
-from vltk.eval.finetuning.plan import AT_RANDOM, Plan
+from vltk.eval.finetuning.plan import AT_RANDOM, LAST, Plan
 from vltk.eval.finetuning.score import keep, outputs
 from vltk.eval.finetuning.stage import compose, require_encoders
 from vltk.eval.finetuning.target import IMAGE, Metrics, Target, target_of
@@ -117,7 +117,7 @@ def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: 
 
 def _detail(plan: Plan, values: dict[int, float], facts: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """How the value came about. `spread`: from the lowest to the highest of the seeds."""
-    selection = f"best {plan.select} on the first test split" if plan.select else "last step"
+    selection = f"best {plan.select} on the first test split" if plan.select else LAST
     steps = [one["step"] for one in facts.values()]
     detail: dict[str, Any] = {"budget": plan.budget, "comparable": plan.comparable, "steps": plan.steps}
     detail |= {"selection": selection, "selected_steps": steps, "texts_cut": next(iter(facts.values()))["cut"]}

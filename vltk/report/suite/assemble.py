@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from vltk.errors import VltkError
 from vltk.eval.evaluation import Evaluation
@@ -19,6 +20,7 @@ from vltk.whole import whole
 
 OPEN = 4  # tasks that are shown unfolded
 KEPT = ("protocol", "seed", "nonstandard", "model", "data", "marks", "seconds", "environment")
+PATHS = ("sweep", "folds")  # how each fit went: charts show it
 
 
 def build(made: Outcome, folder: Path) -> Path:
@@ -84,8 +86,14 @@ def _folded(one: Evaluation, body: str, unfolded: bool) -> str:
 def _provenance(made: Outcome) -> str:
     """What decided each result, as its file has it, without the sweeps."""
     told = {
-        label: {one.task: {key: one.content[key] for key in KEPT if key in one.content} for one in found}
-        for label, found in zip(made.labels, made.found, strict=True)
+        label: {one.task: _kept(one) for one in found} for label, found in zip(made.labels, made.found, strict=True)
     }
     text = json.dumps(told, indent=1, ensure_ascii=False)
     return section("Provenance", fold("Options, data, weights, versions", f"<pre>{escape(text)}</pre>"))
+
+
+def _kept(one: Evaluation) -> dict[str, Any]:
+    """With what is known of each metric: seeds, selection, penalty, convergence."""
+    details = {line["metric"]: line["detail"] for line in one.rows if "detail" in line}
+    short = {metric: {key: value for key, value in own.items() if key not in PATHS} for metric, own in details.items()}
+    return {key: one.content[key] for key in KEPT if key in one.content} | {"details": short}

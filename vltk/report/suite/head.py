@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from vltk.eval.several import Outcome
+from vltk.eval.several import Outcome, notes
 from vltk.eval.table import LEGEND, SHOWN, AverageLine, Line, published_cell, span
 from vltk.report.page import facts, fold, notice, section, table
 from vltk.report.suite.numbers import Number, groups
@@ -82,7 +82,6 @@ def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: 
     figures = [published_cell(one.any.published.get(name)) for name in shown]
     values = [_value(one, one.lines.get(label), colours[label]) for label in labels]
     chance = "" if one.any.chance is None else f"{one.any.chance:.1f}"
-    notes = "; ".join(dict.fromkeys(note for line in one.lines.values() for note in line.notes))
     return [
         escape(one.task),
         escape(one.name),
@@ -90,7 +89,7 @@ def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: 
         f"{one.any.n:,}",
         chance,
         *map(escape, figures),
-        f"<small>{escape(notes)}</small>",
+        f"<small>{escape(notes(one.lines))}</small>",
     ]
 
 
