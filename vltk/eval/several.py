@@ -37,10 +37,11 @@ class Outcome:
         headings = ["task", "metric", *self.labels, "chance", *(SHOWN[name] for name in shown), ""]
         rows = [self._row(key, line, shown) for key, line in self._lines().items()]
         averages = [self._average_row(name, one, shown) for name, one in self._averages().items()]
-        remarks = [
-            line if line in self.tables[0].remarks() else f"{label}: {line}"
+        remarks = [line for table in self.tables for line in table.remarks()]
+        remarks += [
+            f"{label}: {line}"
             for label, table in zip(self.labels, self.tables, strict=True)
-            for line in table.remarks()
+            for line in table.failures()
         ]
         title = f"{self.title}: {'; '.join(self.labels)}; protocol {self.tables[0].protocol}"
         return Sheet(title, headings, [rows, averages], WORDS, list(dict.fromkeys(remarks)))
@@ -67,7 +68,7 @@ class Outcome:
     def _average_row(self, name: str, line: AverageLine, shown: Sequence[str]) -> Cells:
         found = [{one.name: one for one in table.averages}.get(name) for table in self.tables]
         values = [_value(one) + _count(one) for one in found]
-        figures = [f"{line.references[column]:.2f}" if column in line.references else "" for column in shown]
+        figures = [line.reference(column) for column in shown]
         return [f"average {name}", "", *values, "", *figures, ""]
 
 

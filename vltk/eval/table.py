@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from vltk.eval.answers import Answers, replicates, seed_of
-from vltk.eval.averages import Average, averages, means
+from vltk.eval.averages import MACRO, Average, averages, means
 from vltk.eval.evaluation import Evaluation
 from vltk.eval.finetuning.plan import LAST
 from vltk.eval.headline import Headline, headlines
-from vltk.eval.references import Published, published, references
+from vltk.eval.references import UNVERIFIED, Comparable, Published, published, references
 from vltk.eval.results import Row
 from vltk.eval.sheet import Cells, Sheet
 from vltk.eval.statistics.intervals import Interval, of_sum, percentiles
@@ -70,6 +70,17 @@ class AverageLine:
     tasks: int
     of: int
     references: dict[str, float]
+    comparable: dict[str, Comparable]  # by column, as it is said of single figures: what the least of its rows is
+
+    @property
+    def count(self) -> str:
+        return f"all {self.of}" if self.tasks == self.of else f"{self.tasks} of {self.of}"
+
+    def reference(self, column: str) -> str:
+        """The average of a column with its mark; empty where it has none."""
+        if column not in self.references:
+            return ""
+        return published_cell({"value": self.references[column], "comparable": self.comparable[column]})
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Table:
         done = [one for one in found if one.done]
         first = found[0].content
         lines = [line for one in done for line in _lines(one, protocol)]
-        failed = {one.task: str(one.content["error"]).splitlines()[0] for one in found if not one.done}
+        failed = {one.task: one.error for one in found if not one.done}
         return cls(
             str(first["run"]), int(first["step"]), protocol, lines, _averages(done, protocol), failed, list(absent)
         )
@@ -103,14 +114,17 @@ class Table:
         named = f", protocol {self.protocol}" if self._shown() else ""
         title = f"{self.run} at step {self.step:,}{named}"
         averages = [_average_cells(one, self._shown()) for one in self.averages]
-        return Sheet(title, self._headings(), [*self._groups(), averages], WORDS, self.remarks())
+        remarks = [*self.remarks(), *self.failures()]
+        return Sheet(title, self._headings(), [*self._groups(), averages], WORDS, remarks)
 
     def remarks(self) -> list[str]:
-        """What the marks mean, and what is not in the table."""
+        """What the marks mean, and what was left out."""
         marked = any(one["comparable"] is not True for line in self.lines for one in line.published.values())
-        told = [f"{task} failed: {error}" for task, error in self.failed.items()]
-        told += [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
+        told = [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
         return ([LEGEND] if marked else []) + told
+
+    def failures(self) -> list[str]:
+        return [f"{task} failed: {error}" for task, error in self.failed.items()]
 
     def _shown(self) -> list[str]:
         """The columns of references that have something to say here."""
@@ -158,6 +172,10 @@ def _csv(tables: Sequence[Table]) -> str:
             told = [one.get(key, "") for one in figures for key in ("value", "comparable")]
             cells = (*own, line.headline, "; ".join(line.remarks), *told)
             out.writerow(["" if cell is None else cell for cell in cells])
+        for one in table.averages:
+            own = [table.run, table.step, f"average {one.name}", one.count, one.value, one.low, one.high, None, None]
+            told = [said.get(column, "") for column in columns for said in (one.references, one.comparable)]
+            out.writerow(["" if cell is None else cell for cell in (*own, True, "", *told)])
     return text.getvalue()
 
 
@@ -232,13 +250,30 @@ def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
 
 
 def _averages(done: Sequence[Evaluation], protocol: str) -> list[AverageLine]:
-    """Of the tasks of FLAVA's table; a task that stands there with several options enters as it stands first."""
+    """Of the tasks of FLAVA's table; a task that stands there several times enters without options, or as it stands
+    first."""
     known = headlines(protocol)
-    own = {one.card: one for one in reversed(done) if one.card in known}
+    plain = sorted(reversed(done), key=lambda one: one.task == one.card)  # the last one of a card enters
+    own = {one.card: one for one in plain if one.card in known}
     tasks = [_numbers(one, known[card]) for card, one in own.items()]
     values = {name: line["value"] for task in tasks for name, line in task.items()}
     sure = _intervals(tasks, protocol)
-    return [_average_line(one, sure.get(one.name)) for one in averages(values, protocol)]
+    found = []
+    for average in averages(values, protocol):
+        entered = [one for card, one in own.items() if average.name in (MACRO, known[card].group)]
+        found.append(_average_line(average, sure.get(average.name), _comparable(entered, protocol)))
+    return found
+
+
+def _comparable(entered: Sequence[Evaluation], protocol: str) -> dict[str, Comparable]:
+    """By column, whether the average over these tasks may be compared: no more than each of its figures."""
+    said: dict[str, list[Comparable]] = {}
+    for one in entered:
+        for number in headlines(protocol)[one.card].parts(one.card):
+            for figure in published(number, protocol):
+                said.setdefault(figure.reference, []).append(_figure(figure, one)["comparable"])
+    least: tuple[Comparable, ...] = (False, UNVERIFIED, True)
+    return {column: next(mark for mark in least if mark in own) for column, own in said.items()}
 
 
 def _intervals(tasks: Sequence[Mapping[str, Row]], protocol: str) -> dict[str, Interval]:
@@ -252,9 +287,9 @@ def _intervals(tasks: Sequence[Mapping[str, Row]], protocol: str) -> dict[str, I
     return {name: of_sum(*np.transpose([part[name] for part in parts])) for name in (parts[0] if parts else ())}
 
 
-def _average_line(one: Average, found: Interval | None) -> AverageLine:
+def _average_line(one: Average, found: Interval | None, comparable: dict[str, Comparable]) -> AverageLine:
     low, high = (None, None) if found is None else (found.low, found.high)
-    return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references)
+    return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references, comparable)
 
 
 def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] | None:
@@ -276,9 +311,8 @@ def _cells(line: Line, shown: Sequence[str]) -> list[str]:
 
 
 def _average_cells(one: AverageLine, shown: Sequence[str]) -> list[str]:
-    figures = [f"{one.references[name]:.2f}" if name in one.references else "" for name in shown]
-    count = "" if one.tasks == one.of else f"{one.tasks} of {one.of}"
-    return [f"average {one.name}", count, f"{one.value:.2f}", span(one), "", "", *figures, ""]
+    figures = [one.reference(name) for name in shown]
+    return [f"average {one.name}", one.count, f"{one.value:.2f}", span(one), "", "", *figures, ""]
 
 
 def span(line: Line | AverageLine) -> str:

@@ -66,8 +66,11 @@ def test_the_files_hold_all_runs(two: Outcome, tmp_path: Path) -> None:
     assert [(row["run"], row["step"], row["task"], row["value"]) for row in rows] == [
         ("one", "10", "mnist", "95.0"),
         ("one", "10", "cifar10", "75.0"),
+        ("one", "10", "average vision", "85.0"),
         ("two", "20", "mnist", "90.0"),
         ("two", "20", "sun397", "25.0"),
+        ("two", "20", "average vision", "57.5"),
     ]
+    assert (rows[2]["metric"], rows[2]["flava comparable"]) == ("2 of 22", "True") and float(rows[2]["flava"]) > 90
     assert [table["run"] for table in json.loads(path.with_suffix(".json").read_text())] == ["one", "two"]
     assert "\\toprule" in path.with_suffix(".tex").read_text() and "| mnist |" in path.read_text()

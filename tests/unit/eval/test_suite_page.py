@@ -91,6 +91,7 @@ def test_mistakes_are_shown_with_their_pictures(evaluated: Any) -> None:
     assert all((image["src"] or "").startswith("data:image/jpeg;base64,") for image in page.all("img"))
     classes = run.Library(Path("official"), True).open("official/cifar10/test").classes  # type: ignore[attr-defined]
     given = classes[answers["predicted"][0]]
+    assert f"cifar10: accuracy {100 - 100 * wrong / 4:.1f} %; 4 samples" in page.text
     assert f'<b class="miss">{given}</b> for' in text and "Taken for another" in page.text
     assert (answers["margins"] < 0).tolist() == (answers["predicted"] != answers["labels"]).tolist()
 
@@ -152,6 +153,9 @@ def test_what_failed_stands_there_with_its_traceback(evaluated: Any, monkeypatch
     with pytest.raises(TasksFailed):
         evaluated("sees")
     page = Page(Path("out/report.html").read_text())
+    with pytest.raises(TasksFailed):
+        evaluated("sees", tasks=["gtsrb"])
+    assert "Results" not in Page(Path("out/report.html").read_text()).text
     assert "gtsrb failed: the <disk> is gone" in page.text and "in torn" in page.text
     assert labels(page) == ["cifar10", "mnist"]  # two spokes are no radar
 

@@ -75,6 +75,24 @@ def test_an_average_of_one_task_has_its_interval(tmp_path: Path) -> None:
     assert none.value == none.low == 0 and none.high is not None and none.high > 0.5
 
 
+def test_an_average_of_references_is_marked_as_its_rows(tmp_path: Path) -> None:
+    for limit, mark in ((None, ""), (400, "≠")):
+        made = Table.of([probe(tmp_path, "cifar10", 360, limit=limit), probe(tmp_path, "mnist", 380)], "flava")
+        flava = references()["flava"].values
+        shown = f"{(flava['cifar10'] + flava['mnist']) / 2:.2f}{mark}"
+        assert made.averages[0].reference("flava") == shown and f"| {shown} |" in made.sheet().markdown()
+    unsure = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "sun397", 380)], "flava").averages[0]
+    assert unsure.reference("flava").endswith("?") and unsure.reference("no_column") == ""
+
+
+def test_the_average_takes_a_task_without_options(tmp_path: Path) -> None:
+    found = []
+    for name, value in (("mnist:framing=crop", 10.0), ("mnist", 97.0), ("mnist:seeds=3", 20.0)):
+        asked = Asked(name, card("mnist"), 0, MODEL)
+        found.append(write(tmp_path, asked, [Score("test", "accuracy", value, 400, 10.0)], {}, "r/joint", 40, 1.0))
+    assert [one.value for one in Table.of(found, "flava").averages] == [97.0]
+
+
 def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
     found = [probe(tmp_path, "oxford_pets", 300)]
     shown = {name: Table.of(found, name).lines[0].number for name in ("flava", "clip")}
@@ -134,12 +152,13 @@ def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
 
 
 def test_the_files_say_the_same(tmp_path: Path) -> None:
-    failed = write_failure(tmp_path, Asked("dtd", card("dtd"), 0, MODEL), ValueError("torn"), "Traceback", "r", 40)
+    error = ValueError("files of the data set are absent:\n  dtd.tar")
+    failed = write_failure(tmp_path, Asked("dtd", card("dtd"), 0, MODEL), error, "Traceback", "r", 40)
     made = Table.of([probe(tmp_path, "cifar10", 360), failed], "flava", ["mnist"])
     path = made.write(tmp_path / "tables", "vision")
     told = json.loads(path.with_suffix(".json").read_text())
     rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text())))
     assert told["lines"][0]["value"] == float(rows[0]["value"]) == 90 and rows[0]["flava"] == "92.87"
-    assert told["failed"] == {"dtd": "torn"} and told["absent"] == ["mnist"]
+    assert told["failed"] == {"dtd": "files of the data set are absent: dtd.tar"} and told["absent"] == ["mnist"]
     text = path.read_text()
-    assert "- dtd failed: torn" in text and "absent: mnist" in text
+    assert "- dtd failed: files of the data set are absent: dtd.tar" in text and "absent: mnist" in text
