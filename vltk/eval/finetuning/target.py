@@ -17,7 +17,7 @@ from vltk.eval.answers import Answers
 from vltk.eval.datasets._vqa_answers import normalise
 from vltk.eval.metrics import vqa
 from vltk.eval.metrics.classification import accuracy, f1, matthews, mean_per_class
-from vltk.eval.metrics.correlation import pearson, roc_auc, spearman
+from vltk.eval.metrics.correlation import pearson, roc_auc, spearman, tied
 
 if TYPE_CHECKING:
     from vltk.eval.features import Samples
@@ -77,13 +77,13 @@ class Classification:
         }
         if self.outputs == 2:
             found["F1"] = (f1(predicted, labels), f1(np.ones_like(labels), labels))
-            found["ROC AUC"] = (roc_auc(outputs[:, 1] - outputs[:, 0], labels), 50.0)
+            found["ROC AUC"] = (roc_auc(_scores(outputs), labels), 50.0)
         return found
 
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
         labels = self._labels(samples)
         columns = {"predicted": outputs.argmax(1), "labels": labels, "margins": _margins(outputs, labels)}
-        scores = {"scores": outputs[:, 1] - outputs[:, 0]} if self.outputs == 2 else {}
+        scores = {"scores": _scores(outputs)} if self.outputs == 2 else {}
         return Answers(name, columns | scores)
 
     def _labels(self, samples: Samples) -> NDArray[np.int64]:
@@ -110,7 +110,7 @@ class Regression:
         return {"label": float(_number(samples, index, self.label))}
 
     def metrics(self, outputs: Floats, samples: Samples) -> Metrics:
-        labels, predicted = self._labels(samples), outputs[:, 0]
+        labels, predicted = self._labels(samples), tied(outputs[:, 0])
         return {
             "Pearson correlation": (pearson(predicted, labels), 0.0),
             "Spearman correlation": (spearman(predicted, labels), 0.0),
@@ -118,7 +118,7 @@ class Regression:
         }
 
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
-        return Answers(name, {"predicted": outputs[:, 0] * SCALE, "labels": self._labels(samples)})
+        return Answers(name, {"predicted": tied(outputs[:, 0]) * SCALE, "labels": self._labels(samples)})
 
     def _labels(self, samples: Samples) -> NDArray[np.float64]:
         return np.array([self.facts(samples, index)["label"] for index in range(len(samples))], np.float64)
@@ -174,6 +174,11 @@ class Vocabulary:
         if name not in sample.facts:
             raise VltkError(f"{samples.data}: the question {sample.key!r} has no {name!r}: it cannot be scored here")
         return sample.facts[name]
+
+
+def _scores(outputs: Floats) -> Floats:
+    """outputs (N, 2) -> (N,) of class 1."""
+    return tied(outputs[:, 1] - outputs[:, 0])
 
 
 def _margins(outputs: Floats, labels: NDArray[np.int64]) -> Floats:
