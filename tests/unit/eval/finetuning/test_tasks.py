@@ -19,8 +19,8 @@ from vltk.errors import VltkError
 from vltk.eval import task
 from vltk.eval.answers import interval
 from vltk.eval.headline import headlines
-from vltk.eval.protocols.zero_shot import ZeroShot
 from vltk.eval.metrics.classification import accuracy
+from vltk.eval.protocols.zero_shot import ZeroShot
 from vltk.eval.results import Score
 from vltk.parts import choose
 
