@@ -124,6 +124,7 @@ def test_an_encoder_that_sees_all_makes_no_mistake(evaluated: Any) -> None:
 def test_two_runs_differ(evaluated: Any) -> None:
     page = Page(evaluated("sees", "blind"))
     assert "blind/joint minus sees/joint" in page.text
+    assert page.all("div", "several") and len(page.all("small", "remarks")) == 3
     assert len(page.all("div", "even")) + len(page.all("div", "less")) >= 3
     (radar,) = [at for at, (tag, own) in enumerate(page.tags) if own.get("aria-label") == "vision"]
     shapes = [

@@ -73,7 +73,8 @@ def results(made: Outcome, numbers: Sequence[Number], colours: Mapping[str, int]
     if not parts:
         return ""
     legend = f'<p class="note">Values in percent with 95 % intervals. {escape(LEGEND)}.</p>'
-    return section("Results", "".join(parts) + legend + _others(made, numbers), name="results")
+    tables = f'<div class="several">{"".join(parts)}</div>' if len(made.labels) > 1 else "".join(parts)
+    return section("Results", tables + legend + _others(made, numbers), name="results")
 
 
 def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: Sequence[str]) -> list[str]:
@@ -87,7 +88,7 @@ def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: 
         f"{one.any.n:,}",
         chance,
         *map(escape, figures),
-        f"<small>{escape(notes(one.lines))}</small>",
+        f'<small class="remarks">{escape(notes(one.lines))}</small>',
     ]
 
 
