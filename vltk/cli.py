@@ -180,7 +180,7 @@ def evaluate(
     ] = None,
     suite: Annotated[str | None, typer.Option(help="A named list of tasks, as shapes or 35tasks.")] = None,
     tasks: Annotated[str, typer.Option(metavar="A,B", help="Single tasks: names, or as retrieval:mine/dev.")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples a task.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many samples of each data set.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the official data sets lie.")] = None,
     data_status: Annotated[bool, typer.Option("--data-status", help="What is there of them, and what to do.")] = False,

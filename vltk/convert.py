@@ -21,7 +21,7 @@ from vltk.hf import imported
 from vltk.log import say
 from vltk.models.heads import MAX_LOGIT_SCALE
 from vltk.models.hf import clip, dvae, flava
-from vltk.models.hf.folder import config_class, read_tokens, write_normalisation, write_tokens
+from vltk.models.hf.folder import config_class, read_tokens, text_length, write_normalisation, write_tokens
 from vltk.models.hf.reading import SHOWN, HfModel, read_model, refuse_some, shapes, taken
 from vltk.models.weights import Weights, mismatches, read_folder, to_theirs, write_file
 from vltk.parts import choose
@@ -31,7 +31,6 @@ from vltk.whole import seal
 
 WRITTEN: tuple[Any, ...] = (flava, clip)
 KINDS = ("hf", "weights")
-TEXT_LENGTH = 77  # of an imported tokenizer; CLIP's, and FLAVA's for pairs
 SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -65,7 +64,7 @@ def import_hf(folder: Path, run: str) -> Path:
     tokens = read_tokens(folder, text.vocab) if text else None
     keys: dict[str, Any] = {"frozen": {name: str(path) for name, path in frozen.items()}}
     if tokens:
-        vocab, longest = str(home / name / "vocab.txt"), min(TEXT_LENGTH, text.max_length)
+        vocab, longest = str(home / name / "vocab.txt"), text_length(folder, text.max_length)
         keys["tokenizer"] = TokenizerOptions(vocab=vocab, max_length=longest)
     stages.append(Imported(name, imported(given.model, folder, **keys), weights, frozen, tokens, given.lacking))
     if given.lacking:
@@ -110,13 +109,14 @@ def export(kind: str, spec: str, folder: Path | None = None) -> Path:
     folder = folder or Path(f"{source.name.replace('/', '-')}-{step}-{kind}")
     with _whole(folder) as part:
         if kind == "hf":
-            _write_hf(source, stage.model, weights, part)
+            _write_hf(source, stage, weights, part)
         else:
             _write_weights(source, stage, weights, step, part)
     return folder
 
 
-def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> None:
+def _write_hf(source: RunFolder, stage: Stage, weights: Weights, part: Path) -> None:
+    model: Any = stage.model
     names = next((names for names in WRITTEN if model.part == names.FAMILY), None)
     if names is None:
         have = ", ".join(names.FAMILY for names in WRITTEN)
@@ -133,7 +133,7 @@ def _write_hf(source: RunFolder, model: Any, weights: Weights, part: Path) -> No
     write_file(file, part / "model.safetensors")
     write_normalisation(part, names.PROCESSOR, model.image)
     if source.vocabulary.is_file():
-        write_tokens(part, source.vocabulary)
+        write_tokens(part, source.vocabulary, stage.tokenizer.max_length if stage.tokenizer else None)
 
 
 def _held(weights: Weights) -> Weights:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vltk.recipe import Stage
 
 CONFIG_FILE = "config.json"
-TEXT_LENGTH = 77
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,16 @@ class HfFolder:
         return read_model(self.path)
 
     def tokenizer(self) -> Tokenizer | None:
-        """Of its texts, cut at 77 tokens as CLIP's and FLAVA's pairs are; None where it has none that vltk reads."""
+        """Of its texts; None where it has none that vltk reads."""
         from vltk.data.text import Tokenizer
-        from vltk.models.hf.folder import read_tokens
+        from vltk.models.hf.folder import read_tokens, text_length
 
         text: Any = getattr(self.model.model, "text", None)
         if text is None or not self.vocabulary.is_file():
             return None
         if self.vocabulary.name == "vocab.txt" and read_tokens(self.path, text.vocab) is None:
             return None
-        return Tokenizer(self.vocabulary, min(TEXT_LENGTH, text.max_length))
+        return Tokenizer(self.vocabulary, text_length(self.path, text.max_length))
 
     def facts(self) -> dict[str, Any]:
         """As a run's: its identity is what the model is and the sha256 of its weights."""

@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True, emoji=False)  # `:label:` in the name of a task is no picture
 SHOWN = {  # metrics that stand beside the losses: the health of a tokenizer in training
@@ -104,7 +105,9 @@ class Monitor:
         self.latest: dict[str, str] = {}
         live = sys.stdout.isatty() and not is_quiet()
         self.progress = Progress(
-            TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("step {task.completed}/{task.total}")
+            TextColumn("{task.description}", "bold", markup=False),
+            BarColumn(),
+            TextColumn("step {task.completed}/{task.total}"),
         )
         self.task = self.progress.add_task(stage, total=steps, completed=first)
         self.live = Live(self._view(), console=console, refresh_per_second=4) if live else None
@@ -139,7 +142,7 @@ class Monitor:
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
         for stream, text in self.latest.items():
-            table.add_row(f"[cyan]{stream}", text)
+            table.add_row(Text(stream, "cyan"), Text(text))
         return Group(self.progress, table)
 
 

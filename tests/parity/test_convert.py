@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -182,6 +183,18 @@ def test_an_exported_vocabulary_is_read_by_transformers() -> None:
     export("hf", "ours", Path("back"))
     tokenizer = transformers.AutoTokenizer.from_pretrained("back")
     assert tokenizer("Word1 word7")["input_ids"] == run.load("ours").tokenizer.encode("Word1 word7")[0].tolist()
+
+
+def test_an_exported_run_cuts_texts_where_the_run_does() -> None:
+    import_hf(saved(flava_model()), "ours")
+    recipe = Path("runs/ours/model/recipe.yaml")
+    said = yaml.safe_load(recipe.read_text())
+    said["tokenizer"]["max_length"] = 5
+    recipe.write_text(yaml.safe_dump(said))
+    export("hf", "ours", Path("back"))
+    import_hf(Path("back"), "again")
+    theirs = transformers.AutoTokenizer.from_pretrained("back").model_max_length
+    assert [theirs, *(run.load(one).tokenizer.max_length for one in ("ours", "back", "again"))] == [5, 5, 5, 5]
 
 
 def test_a_tokenizer_json_becomes_a_vocabulary() -> None:

@@ -31,7 +31,8 @@ class Answers:
 
     `predicted` and `labels`: classes or scores; `scores`: of class 1; `ranks`: of the right answer, 0 the first;
     `values`: of each sample, in percent (of probes over folds: how many of them are right); `clusters`: the image that
-    a query belongs to; `margins`: what the model gave the right class minus the most that it gave another one.
+    a query belongs to; `kinds`: of questions; `margins`: what the model gave the right class minus the most that it
+    gave another one.
     """
 
     name: str
@@ -41,6 +42,17 @@ class Answers:
         if column not in self.columns:
             raise VltkError(f"the answers '{self.name}' have no column {column}; have: {', '.join(self.columns)}")
         return self.columns[column]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def part(self, metric: str) -> Answers:
+        """Those that the metric is of: `VQA accuracy, number` of questions of that kind, all others of all."""
+        kind = metric.partition(", ")[2]
+        if not kind:
+            return self
+        own = self["kinds"] == kind
+        return Answers(f"{self.name}, {kind}", {name: column[own] for name, column in self.columns.items()})
 
 
 @dataclass(frozen=True)
@@ -74,15 +86,23 @@ MEANS = {  # of captions: metrics that are the mean of their values
     "CIDEr", "CIDEr of the nearest caption", "ROUGE-L", "SPICE", "CLIPScore", "RefCLIPScore", "words a caption",
 }  # fmt: skip
 _RECALL = re.compile(r"R@(\d+)$")
+SAME = 1e-9  # points: resampled values this close are equal
 
 
 def interval(metric: str, value: float, n: int, answers: Answers | None, seed: int = 0) -> Interval | None:
-    """The 95 % interval of a metric by its name; None where it needs answers that there are not, or has none."""
-    if (_is_accuracy(metric) and not _of_folds(answers)) or _base(metric) in scenes.METRICS:
+    """The 95 % interval of a metric by its name; None where it needs answers that there are not, or has none.
+
+    Wilson's for shares of independent samples, and for a share whose resamples are all the same, as those of no hits
+    are: of so many clusters as there are.
+    """
+    if _counts_samples(metric, answers):
         return wilson(round(value * n / 100), n)
     drawn = None if answers is None else replicates(metric, answers, seed)
-    if drawn is None:
+    if answers is None or drawn is None:
         return None
+    if _is_share(metric) and np.ptp(drawn) < SAME:
+        clusters = len(np.unique(_clusters(answers)))
+        return wilson(round(value * clusters / 100), clusters)
     return percentiles(drawn, "cluster bootstrap" if _resampled(metric, answers) is None else "stratified bootstrap")
 
 
@@ -122,17 +142,30 @@ def compare(metric: str, first: Answers, second: Answers, gained: float, seed: i
     return paired.Difference(found.value, found.interval, p)
 
 
+def _counts_samples(metric: str, answers: Answers | None) -> bool:
+    """Whether it is the share of samples that are right, each drawn by itself."""
+    if _RECALL.search(_base(metric)):
+        return answers is not None and len(np.unique(_clusters(answers))) == len(answers)
+    return (_is_accuracy(metric) and not _of_folds(answers)) or _base(metric) in scenes.METRICS
+
+
+def _is_share(metric: str) -> bool:
+    """Of samples, in percent."""
+    return _ends(metric, "accuracy", "mean recall") or _RECALL.search(_base(metric)) is not None
+
+
 def _is_accuracy(metric: str) -> bool:
     return _ends(metric, "accuracy") and not _ends(metric, "mean per-class accuracy", "VQA accuracy")
 
 
 def _ends(metric: str, *names: str) -> bool:
-    """Whether it is one of these metrics, of whatever it is said to be: `matched accuracy`, `F1 at random weights`."""
+    """Whether it is one of these metrics, of whatever it is said to be: `matched accuracy`, `F1 at random weights`,
+    `VQA accuracy, number`."""
     return _base(metric).endswith(names)
 
 
 def _base(metric: str) -> str:
-    return metric.removesuffix(" at random weights")
+    return metric.removesuffix(" at random weights").partition(", ")[0]
 
 
 def _of_folds(answers: Answers | None) -> bool:
@@ -161,8 +194,7 @@ def _values(metric: str, answers: Answers) -> NDArray[np.float64] | None:
 def _clusters(answers: Answers) -> Column:
     """The image of each query; each sample its own where none are told."""
     told = answers.columns.get("clusters")
-    length = len(next(iter(answers.columns.values())))
-    return np.arange(length) if told is None else told
+    return np.arange(len(answers)) if told is None else told
 
 
 def _mean_recalls(answers: Answers, seed: int) -> resample.Replicates:

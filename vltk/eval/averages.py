@@ -57,7 +57,7 @@ def averages(values: Mapping[str, float], protocol: str = "flava") -> list[Avera
 
 
 def means(values: Mapping[str, Any], protocol: str = "flava") -> dict[str, Any]:
-    """The averages by name. Of replicates (R,) of each number: replicates, each task resampled inside itself."""
+    """The averages by name; of arrays, element by element."""
     numbers: dict[str, list[Any]] = {group: [] for group in GROUPS}
     for task, headline in headlines(protocol).items():
         own = headline.parts(task)

@@ -25,7 +25,8 @@ from vltk.strict import suggest
 SUITE = "35tasks"
 LOOKED = 5000  # files of a data set whose sizes are added up
 WHOLE = 5  # columns that are never cut
-PIPED = 170  # columns where there is no terminal
+UNBOUNDED = 1000  # columns where there is no terminal: more than any line has
+
 COLOURS = {"ready": "green", "partial": "yellow", "absent": "red"}
 
 
@@ -79,7 +80,7 @@ def facts(found: Survey, data: Path | None = None) -> dict[str, Any]:
 
 def show(surveys: Sequence[Survey], data: Path | None = None) -> None:
     """A table with a line a data set, then what to type and what to do by hand for those that are not ready."""
-    shown = console if console.is_terminal else Console(width=PIPED, highlight=False)
+    shown = console if console.is_terminal else Console(width=UNBOUNDED, highlight=False)
     shown.print(_table(surveys))
     for line in advice(surveys, data):
         say(line)

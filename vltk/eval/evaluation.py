@@ -99,6 +99,11 @@ class Evaluation:
         return list(self.content["rows"])
 
     @property
+    def error(self) -> str:
+        """Why it failed, in one line."""
+        return " ".join(str(self.content["error"]).split())
+
+    @property
     def is_comparable(self) -> bool:
         """Whether all samples of official splits were scored."""
         return not self.content.get("marks")

@@ -30,8 +30,8 @@ class Headline(Strict):
             return {task: self.score}
         return {f"{task} {metric}": [metric] for metric in self.scores or []}
 
-    def numbers(self, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """The task's numbers from its metrics, which may be values or replicates. VltkError where one is missing."""
+    def numbers(self, task: str, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The task's numbers from its metrics. VltkError where one is missing."""
         found = {}
         for number, names in self.parts(task).items():
             if absent := [name for name in names if name not in metrics]:

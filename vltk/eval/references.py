@@ -13,6 +13,7 @@ from vltk.eval.headline import headlines
 from vltk.strict import Strict
 
 Comparable = bool | Literal["unverified"]
+UNVERIFIED: Literal["unverified"] = "unverified"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Reference(Strict):
         if number in self.different:
             return False, self.different[number]
         if number in self.unverified:
-            return "unverified", self.unverified[number]
+            return UNVERIFIED, self.unverified[number]
         return self.comparable, self.remark
 
 

@@ -37,10 +37,11 @@ class Outcome:
         headings = ["task", "metric", *self.labels, "chance", *(SHOWN[name] for name in shown), ""]
         rows = [self._row(key, line, shown) for key, line in self._lines().items()]
         averages = [self._average_row(name, one, shown) for name, one in self._averages().items()]
-        remarks = [
-            line if line in self.tables[0].remarks() else f"{label}: {line}"
+        remarks = [line for table in self.tables for line in table.remarks()]
+        remarks += [
+            f"{label}: {line}"
             for label, table in zip(self.labels, self.tables, strict=True)
-            for line in table.remarks()
+            for line in table.failures()
         ]
         title = f"{self.title}: {'; '.join(self.labels)}; protocol {self.tables[0].protocol}"
         return Sheet(title, headings, [rows, averages], WORDS, list(dict.fromkeys(remarks)))
@@ -57,16 +58,27 @@ class Outcome:
         return {one.name: one for table in reversed(self.tables) for one in table.averages}
 
     def _row(self, key: tuple[str, str], line: Line, shown: Sequence[str]) -> Cells:
-        values = [_value({(one.task, one.number): one for one in table.lines}.get(key)) for table in self.tables]
+        found = [{(one.task, one.number): one for one in table.lines}.get(key) for table in self.tables]
+        own = {label: one for label, one in zip(self.labels, found, strict=True) if one is not None}
+        values = list(map(_value, found))
         chance = "" if line.chance is None else f"{line.chance:.2f}"
         figures = [published_cell(line.published.get(name)) for name in shown]
-        return [*key, *values, chance, *figures, "; ".join(line.notes)]
+        return [*key, *values, chance, *figures, notes(own)]
 
     def _average_row(self, name: str, line: AverageLine, shown: Sequence[str]) -> Cells:
         found = [{one.name: one for one in table.averages}.get(name) for table in self.tables]
         values = [_value(one) + _count(one) for one in found]
-        figures = [f"{line.references[column]:.2f}" if column in line.references else "" for column in shown]
+        figures = [line.reference(column) for column in shown]
         return [f"average {name}", "", *values, "", *figures, ""]
+
+
+def notes(lines: Mapping[str, Line]) -> str:
+    """Of a number by run: what all of its lines say once, the rest behind the runs' labels."""
+    said: dict[str, list[str]] = {}
+    for label, line in lines.items():
+        for note in line.remarks:
+            said.setdefault(note, []).append(label)
+    return "; ".join(note if len(own) == len(lines) else f"{', '.join(own)}: {note}" for note, own in said.items())
 
 
 def _value(line: Line | AverageLine | None) -> str:

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from vltk.errors import VltkError
 from vltk.eval.answers import Answers, replicates, seed_of
-from vltk.eval.averages import Average, averages, means
+from vltk.eval.averages import MACRO, Average, averages, means
 from vltk.eval.evaluation import Evaluation
-from vltk.eval.headline import headlines
-from vltk.eval.references import Published, published, references
+from vltk.eval.finetuning.plan import LAST
+from vltk.eval.headline import Headline, headlines
+from vltk.eval.references import UNVERIFIED, Comparable, Published, published, references
 from vltk.eval.results import Row
 from vltk.eval.sheet import Cells, Sheet
-from vltk.eval.statistics.intervals import percentiles
+from vltk.eval.statistics.intervals import Interval, of_sum, percentiles
 from vltk.whole import whole
 
 SHOWN = {"flava": "FLAVA", "clip_400m": "CLIP 400M", "clip_paper": "CLIP paper"}  # columns of references.yaml
@@ -35,7 +35,8 @@ LEGEND = f"{UNSURE}: not known whether it may be compared; {OTHER}: another spli
 
 @dataclass(frozen=True)
 class Line:
-    """A number of a task: `published` by the columns' names, `notes` what is to be known of it."""
+    """A number of a task: `published` by the columns' names, `notes` what is to be known of the task, `seeds` what each
+    of several trainings gave."""
 
     task: str
     number: str
@@ -47,11 +48,20 @@ class Line:
     headline: bool
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    seeds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and how much the seeds differ."""
+        if len(self.seeds) < 2:
+            return self.notes
+        spread = max(self.seeds.values()) - min(self.seeds.values())
+        return [*self.notes, f"median of {len(self.seeds)}, spread {spread:.1f}"]
 
 
 @dataclass(frozen=True)
 class AverageLine:
-    """An average as it is shown, with its interval where every task of it has answers."""
+    """An average as it is shown, with its interval where every number of it has one."""
 
     name: str
     value: float
@@ -60,6 +70,17 @@ class AverageLine:
     tasks: int
     of: int
     references: dict[str, float]
+    comparable: dict[str, Comparable]  # by column, as it is said of single figures: what the least of its rows is
+
+    @property
+    def count(self) -> str:
+        return f"all {self.of}" if self.tasks == self.of else f"{self.tasks} of {self.of}"
+
+    def reference(self, column: str) -> str:
+        """The average of a column with its mark; empty where it has none."""
+        if column not in self.references:
+            return ""
+        return published_cell({"value": self.references[column], "comparable": self.comparable[column]})
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,7 @@ class Table:
         done = [one for one in found if one.done]
         first = found[0].content
         lines = [line for one in done for line in _lines(one, protocol)]
-        failed = {one.task: str(one.content["error"]).splitlines()[0] for one in found if not one.done}
+        failed = {one.task: one.error for one in found if not one.done}
         return cls(
             str(first["run"]), int(first["step"]), protocol, lines, _averages(done, protocol), failed, list(absent)
         )
@@ -93,14 +114,17 @@ class Table:
         named = f", protocol {self.protocol}" if self._shown() else ""
         title = f"{self.run} at step {self.step:,}{named}"
         averages = [_average_cells(one, self._shown()) for one in self.averages]
-        return Sheet(title, self._headings(), [*self._groups(), averages], WORDS, self.remarks())
+        remarks = [*self.remarks(), *self.failures()]
+        return Sheet(title, self._headings(), [*self._groups(), averages], WORDS, remarks)
 
     def remarks(self) -> list[str]:
-        """What the marks mean, and what is not in the table."""
+        """What the marks mean, and what was left out."""
         marked = any(one["comparable"] is not True for line in self.lines for one in line.published.values())
-        told = [f"{task} failed: {error}" for task, error in self.failed.items()]
-        told += [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
+        told = [f"not evaluated, as data or cards are absent: {', '.join(self.absent)}"] if self.absent else []
         return ([LEGEND] if marked else []) + told
+
+    def failures(self) -> list[str]:
+        return [f"{task} failed: {error}" for task, error in self.failed.items()]
 
     def _shown(self) -> list[str]:
         """The columns of references that have something to say here."""
@@ -146,30 +170,36 @@ def _csv(tables: Sequence[Table]) -> str:
             own = [table.run, table.step, line.task, line.number, line.value, line.low, line.high, line.n, line.chance]
             figures = [line.published.get(column, {}) for column in columns]
             told = [one.get(key, "") for one in figures for key in ("value", "comparable")]
-            cells = (*own, line.headline, "; ".join(line.notes), *told)
+            cells = (*own, line.headline, "; ".join(line.remarks), *told)
             out.writerow(["" if cell is None else cell for cell in cells])
+        for one in table.averages:
+            own = [table.run, table.step, f"average {one.name}", one.count, one.value, one.low, one.high, None, None]
+            told = [said.get(column, "") for column in columns for said in (one.references, one.comparable)]
+            out.writerow(["" if cell is None else cell for cell in (*own, True, "", *told)])
     return text.getvalue()
 
 
 def _lines(one: Evaluation, protocol: str) -> Iterator[Line]:
     """The numbers of the task that stand in the table, or all of its metrics."""
     headline = headlines(protocol).get(one.card)
-    rows = {line["metric"]: line for line in one.rows}
     notes = [*one.content.get("marks", []), *_warnings(one.rows)]
     if headline is None:
-        for metric, line in rows.items():
-            yield _line(one.task, metric, line, notes if line is one.rows[0] else [])
+        for line in one.rows:
+            yield _line(one.task, line["metric"], line, notes if line is one.rows[0] else [])
         return
-    metrics = one.metrics()
-    for number, names in headline.parts(one.card).items():
-        shown = number.removeprefix(one.card).strip() or " and ".join(names)
-        if absent := [name for name in names if name not in rows]:
-            have = ", ".join(rows)
-            raise VltkError(f"{one.task}: no {', '.join(absent)} in its results, which {protocol} shows; have: {have}")
-        value = headline.numbers(one.card, metrics)[number]
-        line = rows[names[0]] if len(names) == 1 else _mean(one, names, value)
+    for number, line in _numbers(one, headline).items():
+        shown = number.removeprefix(one.card).strip() or " and ".join(headline.parts(one.card)[number])
         figures = {found.reference: _figure(found, one) for found in published(number, protocol)}
-        yield _line(one.task, shown, line | {"value": value}, notes, True, figures)
+        yield _line(one.task, shown, line, notes, True, figures)
+
+
+def _numbers(one: Evaluation, headline: Headline) -> dict[str, Row]:
+    """A row for each number of the task in the table."""
+    rows, values = {line["metric"]: line for line in one.rows}, headline.numbers(one.card, one.metrics())
+    return {
+        number: rows[names[0]] if len(names) == 1 else _mean(one, names, values[number])
+        for number, names in headline.parts(one.card).items()
+    }
 
 
 def _line(
@@ -181,8 +211,9 @@ def _line(
     figures: Mapping[str, dict[str, Any]] | None = None,
 ) -> Line:
     low, high = line.get("interval", (None, None))
-    chance = line.get("detail", {}).get("chance")
-    return Line(task, number, line["value"], low, high, line["n"], chance, headline, dict(figures or {}), list(notes))
+    detail = line.get("detail", {})
+    own = (line["value"], low, high, line["n"], detail.get("chance"))
+    return Line(task, number, *own, headline, dict(figures or {}), list(notes), detail.get("seeds", {}))
 
 
 def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
@@ -191,16 +222,24 @@ def _mean(one: Evaluation, names: Sequence[str], value: float) -> Row:
     found = None if parts is None else percentiles(sum(parts.values()) / len(parts), "bootstrap")
     own = [line for line in one.rows if line["metric"] in names]
     row: Row = {"value": value, "n": sum({line["split"]: line["n"] for line in own}.values())}
-    chances = [line.get("detail", {}).get("chance") for line in own]
-    if None not in chances:
-        row["detail"] = {"chance": sum(chances) / len(chances)}
+    details = [line.get("detail", {}) for line in own]
+    if all("chance" in detail for detail in details):
+        row["detail"] = {"chance": sum(detail["chance"] for detail in details) / len(own)}
+    if all("seeds" in detail for detail in details):
+        seeds = {seed: sum(detail["seeds"][seed] for detail in details) / len(own) for seed in details[0]["seeds"]}
+        row["detail"] = row.get("detail", {}) | {"seeds": seeds}
     return row if found is None else row | {"interval": [found.low, found.high]}
 
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
     detail = rows[0].get("detail", {}) if rows else {}
     told = [] if detail.get("converged", True) else ["the fit did not converge"]
-    return told + (["the best lambda is at the end of the range"] if detail.get("penalty_at_end_of_range") else [])
+    told += ["the best lambda is at the end of the range"] if detail.get("penalty_at_end_of_range") else []
+    told += ["solver sklearn"] if detail.get("solver") == "sklearn" else []
+    told += [] if detail.get("selection", LAST) == LAST else [f"best step on {rows[0]['split']}"]
+    cuts = {line["split"]: line["detail"]["texts_cut"] for line in rows if "texts_cut" in line.get("detail", {})}
+    cut = sum(cuts.values())
+    return told + ([f"{cut:,} texts cut"] if cut else [])
 
 
 def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
@@ -211,26 +250,46 @@ def _figure(found: Published, one: Evaluation) -> dict[str, Any]:
 
 
 def _averages(done: Sequence[Evaluation], protocol: str) -> list[AverageLine]:
-    """Of the tasks of FLAVA's table; a task that stands there with several options enters as it stands first."""
+    """Of the tasks of FLAVA's table; a task that stands there several times enters without options, or as it stands
+    first."""
     known = headlines(protocol)
-    own = {one.card: one for one in reversed(done) if one.card in known}
-    numbers = {
-        name: value for card, one in own.items() for name, value in known[card].numbers(card, one.metrics()).items()
-    }
-    if not numbers:
-        return []
-    spread: dict[str, Any] = {}
-    for card, one in own.items():
-        parts = _replicates(one, [metric for names in known[card].parts(card).values() for metric in names])
-        spread |= {} if parts is None else known[card].numbers(card, parts)
-    resampled = means(spread, protocol) if set(spread) == set(numbers) else {}
-    return [_average_line(one, resampled.get(one.name)) for one in averages(numbers, protocol)]
+    plain = sorted(reversed(done), key=lambda one: one.task == one.card)  # the last one of a card enters
+    own = {one.card: one for one in plain if one.card in known}
+    tasks = [_numbers(one, known[card]) for card, one in own.items()]
+    values = {name: line["value"] for task in tasks for name, line in task.items()}
+    sure = _intervals(tasks, protocol)
+    found = []
+    for average in averages(values, protocol):
+        entered = [one for card, one in own.items() if average.name in (MACRO, known[card].group)]
+        found.append(_average_line(average, sure.get(average.name), _comparable(entered, protocol)))
+    return found
 
 
-def _average_line(one: Average, resampled: Any) -> AverageLine:
-    found = None if resampled is None else percentiles(resampled, "bootstrap")
+def _comparable(entered: Sequence[Evaluation], protocol: str) -> dict[str, Comparable]:
+    """By column, whether the average over these tasks may be compared: no more than each of its figures."""
+    said: dict[str, list[Comparable]] = {}
+    for one in entered:
+        for number in headlines(protocol)[one.card].parts(one.card):
+            for figure in published(number, protocol):
+                said.setdefault(figure.reference, []).append(_figure(figure, one)["comparable"])
+    least: tuple[Comparable, ...] = (False, UNVERIFIED, True)
+    return {column: next(mark for mark in least if mark in own) for column, own in said.items()}
+
+
+def _intervals(tasks: Sequence[Mapping[str, Row]], protocol: str) -> dict[str, Interval]:
+    """Of the averages, by name: tasks are independent, the numbers of one task are taken to rise and fall together.
+    None at all where a number has no interval."""
+    numbers = {name: line for task in tasks for name, line in task.items()}
+    if not all("interval" in line for line in numbers.values()):
+        return {}
+    ends = {name: np.array([line["value"], *line["interval"]]) for name, line in numbers.items()}
+    parts = [means({name: end * (name in task) for name, end in ends.items()}, protocol) for task in tasks]
+    return {name: of_sum(*np.transpose([part[name] for part in parts])) for name in (parts[0] if parts else ())}
+
+
+def _average_line(one: Average, found: Interval | None, comparable: dict[str, Comparable]) -> AverageLine:
     low, high = (None, None) if found is None else (found.low, found.high)
-    return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references)
+    return AverageLine(one.name, one.value, low, high, one.tasks, one.of, one.references, comparable)
 
 
 def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] | None:
@@ -247,14 +306,13 @@ def _replicates(one: Evaluation, names: Sequence[str]) -> dict[str, np.ndarray] 
 def _cells(line: Line, shown: Sequence[str]) -> list[str]:
     first = "" if line.chance is None else f"{line.chance:.2f}"
     figures = [published_cell(line.published.get(name)) for name in shown]
-    notes = "; ".join(line.notes)
+    notes = "; ".join(line.remarks)
     return [line.task, line.number, f"{line.value:.2f}", span(line), f"{line.n:,}", first, *figures, notes]
 
 
 def _average_cells(one: AverageLine, shown: Sequence[str]) -> list[str]:
-    figures = [f"{one.references[name]:.2f}" if name in one.references else "" for name in shown]
-    count = "" if one.tasks == one.of else f"{one.tasks} of {one.of}"
-    return [f"average {one.name}", count, f"{one.value:.2f}", span(one), "", "", *figures, ""]
+    figures = [one.reference(name) for name in shown]
+    return [f"average {one.name}", one.count, f"{one.value:.2f}", span(one), "", "", *figures, ""]
 
 
 def span(line: Line | AverageLine) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from vltk import checkpoint, dist, pulse
@@ -114,8 +116,9 @@ def _evaluate(setup: Setup, evaluator: Evaluator | None, done: int) -> None:
 
 def _score(setup: Setup, evaluator: Evaluator, done: int) -> None:
     rows = evaluator(setup.trained(done))
-    for row in rows:
-        say(f"{setup.name} {done}  {row['task']}: {row['metric']} {row['value']:.4f}  n {row['n']}")
+    for (task, n), own in groupby(rows, itemgetter("task", "n")):
+        values = "  ".join(f"{row['metric']} {row['value']:.4f}" for row in own)
+        say(f"{setup.name} {done}  {task}: {values}  n {n}")
     keep_best(setup, rows, done)
 
 

@@ -52,6 +52,42 @@ def test_captions_of_an_image_are_drawn_together() -> None:
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
+@pytest.mark.parametrize("hit", [False, True])
+def test_a_recall_of_nothing_or_all_is_no_surer_than_its_images(hit: bool) -> None:
+    """No resample of equal values differs: the bootstrap knows nothing of them."""
+    missed = Answers("way", {"ranks": np.full(300, 0 if hit else 50), "clusters": np.arange(300) // 5})
+    both = Answers("both", {**missed.columns, "ways": np.arange(300) % 2})
+    value = 100.0 * hit
+    for metric, answers in (("text_to_image R@1", missed), ("re-ranked mean recall", both)):
+        assert interval(metric, value, 300, answers) == wilson(60 * hit, 60)
+    questions = Answers("val", {"values": np.full(300, value), "clusters": np.arange(300) // 5})
+    assert interval("VQA accuracy at random weights", value, 300, questions) == wilson(60 * hit, 60)
+    folds = Answers("test", {"values": np.full(300, value), "labels": np.arange(300) % 3})
+    assert interval("accuracy", value, 300, folds) == wilson(300 * hit, 300)
+
+
+def test_one_class_for_all_has_an_interval() -> None:
+    labels = np.arange(60) % 10
+    constant = Answers("zero-shot", {"predicted": np.zeros(60, int), "labels": labels})
+    assert interval("zero-shot mean per-class accuracy", 10.0, 60, constant) == wilson(6, 60)
+
+
+def test_a_query_an_image_is_a_share() -> None:
+    images = Answers("image_to_text", {"ranks": np.array([0, 3, 0, 9]), "clusters": np.arange(4)})
+    assert interval("image_to_text R@1", 50.0, 4, images) == wilson(2, 4)
+    assert interval("zero-shot R@5", 75.0, 4, Answers("zero-shot", {"ranks": images["ranks"]})) == wilson(3, 4)
+
+
+def test_the_part_of_a_kind_of_question() -> None:
+    kinds = np.array(["number", "other", "number", "yes/no"])
+    every = Answers("val", {"values": np.array([0.0, 100, 30, 60]), "clusters": np.arange(4), "kinds": kinds})
+    own = every.part("VQA accuracy, number")
+    assert own.name == "val, number" and own["values"].tolist() == [0, 30] and len(own) == 2
+    assert every.part("VQA accuracy") is every
+    found = interval("VQA accuracy, number at random weights", 15.0, 2, own)
+    assert found is not None and (found.low, found.high) == (0, 30)
+
+
 def test_the_median_of_ranks() -> None:
     value = float(np.median(RANKED["ranks"])) + 1
     found = replicates("image_to_text median rank", RANKED)

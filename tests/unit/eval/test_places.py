@@ -247,3 +247,6 @@ def test_the_command_prints_json_and_a_table(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, [*options, "--tasks", "cifar10,stl10"])
     assert shown.exit_code == 0 and "1 of 2 official data sets are ready" in shown.output
     assert f"vltk eval --fetch stl10 --data {tmp_path}" in shown.output
+    every = CliRunner().invoke(app, options).output.splitlines()
+    assert all(any(load_card(name).licence.id in line for line in every) for name in all_names())
+    assert max(map(len, every)) < module.UNBOUNDED

@@ -53,14 +53,24 @@ def test_checkpoints_of_one_run_are_called_by_their_steps(tmp_path: Path) -> Non
     assert next(row for row in made.contrasts if row.run == "one@200").value == 25
 
 
+def test_a_note_of_one_run_names_it(tmp_path: Path) -> None:
+    seeds = {"one": {"0": 90.0, "1": 95.0, "2": 91.0}, "two": {"0": 95.0, "1": 95.0, "2": 95.5}}
+    found = [[named(probe(tmp_path / r, "mnist", 380, limit=400, seeds=own), r, 1)] for r, own in seeds.items()]
+    (row, _) = outcome(*found).sheet().rows
+    assert row[-1] == "limit 400; one: median of 3, spread 5.0; two: median of 3, spread 0.5"
+
+
 def test_the_files_hold_all_runs(two: Outcome, tmp_path: Path) -> None:
     path = write(two.tables, two.sheet(), tmp_path / "out", "table")
     rows = list(csv.DictReader(path.with_suffix(".csv").open()))
     assert [(row["run"], row["step"], row["task"], row["value"]) for row in rows] == [
         ("one", "10", "mnist", "95.0"),
         ("one", "10", "cifar10", "75.0"),
+        ("one", "10", "average vision", "85.0"),
         ("two", "20", "mnist", "90.0"),
         ("two", "20", "sun397", "25.0"),
+        ("two", "20", "average vision", "57.5"),
     ]
+    assert (rows[2]["metric"], rows[2]["flava comparable"]) == ("2 of 22", "True") and float(rows[2]["flava"]) > 90
     assert [table["run"] for table in json.loads(path.with_suffix(".json").read_text())] == ["one", "two"]
     assert "\\toprule" in path.with_suffix(".tex").read_text() and "| mnist |" in path.read_text()

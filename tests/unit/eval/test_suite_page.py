@@ -72,6 +72,7 @@ def test_one_run(evaluated: Any) -> None:
     (sweep,) = [svg for svg in page.all("svg") if svg.get("aria-label") == "gtsrb"]
     (curve,) = json.loads(sweep["data-curves"] or "")
     assert curve["label"] == "blind/joint" and curve["at"][0] == "lambda 1e-6" and curve["at"][-1] == "lambda 1,000,000"
+    assert '"penalty_at_end_of_range"' in page.text and '"sweep"' not in page.text
     assert not re.search(r"https?://", text) and not page.all("link")
     assert {path.name for path in Path("out").iterdir()} == {
         "report.html",
@@ -90,6 +91,7 @@ def test_mistakes_are_shown_with_their_pictures(evaluated: Any) -> None:
     assert all((image["src"] or "").startswith("data:image/jpeg;base64,") for image in page.all("img"))
     classes = run.Library(Path("official"), True).open("official/cifar10/test").classes  # type: ignore[attr-defined]
     given = classes[answers["predicted"][0]]
+    assert f"cifar10: accuracy {100 - 100 * wrong / 4:.1f} %; 4 samples" in page.text
     assert f'<b class="miss">{given}</b> for' in text and "Taken for another" in page.text
     assert (answers["margins"] < 0).tolist() == (answers["predicted"] != answers["labels"]).tolist()
 
@@ -122,6 +124,7 @@ def test_an_encoder_that_sees_all_makes_no_mistake(evaluated: Any) -> None:
 def test_two_runs_differ(evaluated: Any) -> None:
     page = Page(evaluated("sees", "blind"))
     assert "blind/joint minus sees/joint" in page.text
+    assert page.all("div", "several") and len(page.all("small", "remarks")) == 3
     assert len(page.all("div", "even")) + len(page.all("div", "less")) >= 3
     (radar,) = [at for at, (tag, own) in enumerate(page.tags) if own.get("aria-label") == "vision"]
     shapes = [
@@ -151,6 +154,9 @@ def test_what_failed_stands_there_with_its_traceback(evaluated: Any, monkeypatch
     with pytest.raises(TasksFailed):
         evaluated("sees")
     page = Page(Path("out/report.html").read_text())
+    with pytest.raises(TasksFailed):
+        evaluated("sees", tasks=["gtsrb"])
+    assert "Results" not in Page(Path("out/report.html").read_text()).text
     assert "gtsrb failed: the <disk> is gone" in page.text and "in torn" in page.text
     assert labels(page) == ["cifar10", "mnist"]  # two spokes are no radar
 

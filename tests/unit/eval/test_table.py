@@ -67,6 +67,32 @@ def test_averages_say_of_how_many_tasks(tmp_path: Path) -> None:
     assert "| average vision | 2 of 22 | 92.50 |" in made.sheet().markdown()
 
 
+def test_an_average_of_one_task_has_its_interval(tmp_path: Path) -> None:
+    made = Table.of([probe(tmp_path, "mnist", 3, 40)], "flava")
+    (line,), (vision,) = made.lines, made.averages
+    assert (vision.low, vision.high) == (pytest.approx(line.low), pytest.approx(line.high))
+    none = Table.of([probe(tmp_path, "cifar10", 0), probe(tmp_path, "dtd", 0)], "flava").averages[0]
+    assert none.value == none.low == 0 and none.high is not None and none.high > 0.5
+
+
+def test_an_average_of_references_is_marked_as_its_rows(tmp_path: Path) -> None:
+    for limit, mark in ((None, ""), (400, "≠")):
+        made = Table.of([probe(tmp_path, "cifar10", 360, limit=limit), probe(tmp_path, "mnist", 380)], "flava")
+        flava = references()["flava"].values
+        shown = f"{(flava['cifar10'] + flava['mnist']) / 2:.2f}{mark}"
+        assert made.averages[0].reference("flava") == shown and f"| {shown} |" in made.sheet().markdown()
+    unsure = Table.of([probe(tmp_path, "cifar10", 360), probe(tmp_path, "sun397", 380)], "flava").averages[0]
+    assert unsure.reference("flava").endswith("?") and unsure.reference("no_column") == ""
+
+
+def test_the_average_takes_a_task_without_options(tmp_path: Path) -> None:
+    found = []
+    for name, value in (("mnist:framing=crop", 10.0), ("mnist", 97.0), ("mnist:seeds=3", 20.0)):
+        asked = Asked(name, card("mnist"), 0, MODEL)
+        found.append(write(tmp_path, asked, [Score("test", "accuracy", value, 400, 10.0)], {}, "r/joint", 40, 1.0))
+    assert [one.value for one in Table.of(found, "flava").averages] == [97.0]
+
+
 def test_the_protocol_chooses_the_metric(tmp_path: Path) -> None:
     found = [probe(tmp_path, "oxford_pets", 300)]
     shown = {name: Table.of(found, name).lines[0].number for name in ("flava", "clip")}
@@ -79,6 +105,25 @@ def test_what_cannot_be_compared_is_marked(tmp_path: Path) -> None:
     assert line.notes == ["limit 40", "the fit did not converge"]
     assert not any(one["comparable"] for one in line.published.values())
     assert "92.87≠" in made.sheet().markdown()
+
+
+def test_how_a_value_came_about_is_noted(tmp_path: Path) -> None:
+    told = {"seeds": {"0": 80.0, "1": 92.5, "2": 90.0}, "selection": "best loss on the first test split"}
+    (line,) = Table.of([probe(tmp_path, "cifar10", 360, **told, texts_cut=40, solver="sklearn")], "flava").lines
+    assert line.notes == ["solver sklearn", "best step on test", "40 texts cut"]
+    assert line.remarks == [*line.notes, "median of 3, spread 12.5"] and line.seeds == told["seeds"]
+    plain = probe(tmp_path, "mnist", 360, seeds={"0": 90.0}, selection="last step", texts_cut=0, solver="exact")
+    assert Table.of([plain], "flava").lines[0].remarks == []
+
+
+def test_medians_of_a_mean_spread_as_the_mean_does(tmp_path: Path) -> None:
+    labels = np.arange(100) % 2
+    answers = Answers("dev", {"labels": labels, "predicted": (np.arange(100) < 80).astype(int)})
+    seeds = {"accuracy": {"0": 50.0, "1": 60.0}, "F1": {"0": 70.0, "1": 60.0}}
+    scores = [Score("dev", name, 60.0, 100, 50.0, {"seeds": own}, answers) for name, own in seeds.items()]
+    made = write(tmp_path, Asked("mrpc", card("mrpc"), 0, MODEL), scores, {}, "r/joint", 40, 1.0)
+    (line,) = Table.of([made], "flava").lines
+    assert line.seeds == {"0": 60, "1": 60} and line.remarks == ["median of 2, spread 0.0"]
 
 
 def test_options_behind_a_name_are_marked_and_the_task_stays_what_it_is(tmp_path: Path) -> None:
@@ -107,12 +152,13 @@ def test_other_tasks_stand_with_all_their_metrics(tmp_path: Path) -> None:
 
 
 def test_the_files_say_the_same(tmp_path: Path) -> None:
-    failed = write_failure(tmp_path, Asked("dtd", card("dtd"), 0, MODEL), ValueError("torn"), "Traceback", "r", 40)
+    error = ValueError("files of the data set are absent:\n  dtd.tar")
+    failed = write_failure(tmp_path, Asked("dtd", card("dtd"), 0, MODEL), error, "Traceback", "r", 40)
     made = Table.of([probe(tmp_path, "cifar10", 360), failed], "flava", ["mnist"])
     path = made.write(tmp_path / "tables", "vision")
     told = json.loads(path.with_suffix(".json").read_text())
     rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text())))
     assert told["lines"][0]["value"] == float(rows[0]["value"]) == 90 and rows[0]["flava"] == "92.87"
-    assert told["failed"] == {"dtd": "torn"} and told["absent"] == ["mnist"]
+    assert told["failed"] == {"dtd": "files of the data set are absent: dtd.tar"} and told["absent"] == ["mnist"]
     text = path.read_text()
-    assert "- dtd failed: torn" in text and "absent: mnist" in text
+    assert "- dtd failed: files of the data set are absent: dtd.tar" in text and "absent: mnist" in text

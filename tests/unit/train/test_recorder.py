@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from rich.console import Console
 
 from vltk.log import Monitor
 from vltk.train import utilisation
@@ -44,6 +45,16 @@ def test_the_health_of_a_tokenizer_stands_in_its_line(capsys: pytest.CaptureFixt
     Monitor("codes", 10, 0).show(recorder.rows(1, 1e-3, 0.0)[0], 5.0)
     said = capsys.readouterr().out
     assert "image: mim 1.0000  2 codes used  2 dead  perplexity 2.0  20.0 dB  " in said
+
+
+def test_names_are_no_markup_in_a_live_view() -> None:
+    """Also within another live view, which takes text as it is."""
+    monitor = Monitor("rte [seed 0]", 10, 0)
+    monitor.latest["task"] = "regress 0.33 [wait]"
+    console = Console(width=120, markup=False)
+    with console.capture() as found:
+        console.print(monitor._view())
+    assert "rte [seed 0]" in found.get() and "\ntask  regress 0.33 [wait]" in found.get()
 
 
 def test_mfu_is_that_of_the_steps_of_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ OF_CLASSES = ("accuracy", "mean per-class accuracy", "Matthews correlation", "lo
 OF_SCORES = ("Pearson correlation", "Spearman correlation")
 OF_ANSWERS = ("VQA accuracy",)
 AT_RANDOM = "at random weights"
+LAST = "last step"  # a selection
 SMOKE_STEPS, SMOKE_SAMPLES = 20, 200
 PASSES, SIZE = 3, 224  # forward and twice that backward; pixels of an image
 

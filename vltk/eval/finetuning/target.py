@@ -17,7 +17,7 @@ from vltk.eval.answers import Answers
 from vltk.eval.datasets._vqa_answers import normalise
 from vltk.eval.metrics import vqa
 from vltk.eval.metrics.classification import accuracy, f1, matthews, mean_per_class
-from vltk.eval.metrics.correlation import pearson, roc_auc, spearman
+from vltk.eval.metrics.correlation import pearson, roc_auc, spearman, tied
 
 if TYPE_CHECKING:
     from vltk.eval.features import Samples
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Metrics = dict[str, tuple[float, float | None]]  # value, what guessing gives
 SCALE = 5.0  # the highest score of STS-B
-ANSWERS, IMAGE = "answers", "image_id"  # facts of an open question
+ANSWERS, IMAGE, KIND = "answers", "image_id", "answer_type"  # facts of an open question
 
 
 class Target(Protocol):
@@ -77,13 +77,13 @@ class Classification:
         }
         if self.outputs == 2:
             found["F1"] = (f1(predicted, labels), f1(np.ones_like(labels), labels))
-            found["ROC AUC"] = (roc_auc(outputs[:, 1] - outputs[:, 0], labels), 50.0)
+            found["ROC AUC"] = (roc_auc(_scores(outputs), labels), 50.0)
         return found
 
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
         labels = self._labels(samples)
         columns = {"predicted": outputs.argmax(1), "labels": labels, "margins": _margins(outputs, labels)}
-        scores = {"scores": outputs[:, 1] - outputs[:, 0]} if self.outputs == 2 else {}
+        scores = {"scores": _scores(outputs)} if self.outputs == 2 else {}
         return Answers(name, columns | scores)
 
     def _labels(self, samples: Samples) -> NDArray[np.int64]:
@@ -110,7 +110,7 @@ class Regression:
         return {"label": float(_number(samples, index, self.label))}
 
     def metrics(self, outputs: Floats, samples: Samples) -> Metrics:
-        labels, predicted = self._labels(samples), outputs[:, 0]
+        labels, predicted = self._labels(samples), tied(outputs[:, 0])
         return {
             "Pearson correlation": (pearson(predicted, labels), 0.0),
             "Spearman correlation": (spearman(predicted, labels), 0.0),
@@ -118,7 +118,7 @@ class Regression:
         }
 
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
-        return Answers(name, {"predicted": outputs[:, 0] * SCALE, "labels": self._labels(samples)})
+        return Answers(name, {"predicted": tied(outputs[:, 0]) * SCALE, "labels": self._labels(samples)})
 
     def _labels(self, samples: Samples) -> NDArray[np.float64]:
         return np.array([self.facts(samples, index)["label"] for index in range(len(samples))], np.float64)
@@ -145,7 +145,7 @@ class Vocabulary:
         scores = 100 * vqa.scores([self.known[number] for number in outputs.argmax(1)], people)
         common = vqa.accuracy([self.common] * len(people), people)
         found: Metrics = {"VQA accuracy": (float(scores.mean()), common)}
-        kinds = np.array([self._fact(samples, index, "answer_type") for index in range(len(samples))])
+        kinds = self._facts(samples, KIND)
         for kind in np.unique(kinds):
             found[f"VQA accuracy, {kind}"] = (float(scores[kinds == kind].mean()), None)
         return found
@@ -153,9 +153,9 @@ class Vocabulary:
     def answers(self, outputs: Floats, samples: Samples, name: str) -> Answers:
         people = [self._people(samples, index) for index in range(len(samples))]
         predicted = [self.known[number] for number in outputs.argmax(1)]
-        images = np.array([self._fact(samples, index, IMAGE) for index in range(len(samples))])
+        images, kinds = (self._facts(samples, name) for name in (IMAGE, KIND))
         values = 100 * vqa.scores(predicted, people)
-        return Answers(name, {"predicted": np.array(predicted), "values": values, "clusters": images})
+        return Answers(name, {"predicted": np.array(predicted), "values": values, "clusters": images, "kinds": kinds})
 
     @cached_property
     def common(self) -> str:
@@ -166,11 +166,19 @@ class Vocabulary:
     def _people(self, samples: Samples, index: int) -> list[str]:
         return [normalise(answer) for answer in self._fact(samples, index, ANSWERS)]
 
+    def _facts(self, samples: Samples, name: str) -> NDArray[Any]:
+        return np.array([self._fact(samples, index, name) for index in range(len(samples))])
+
     def _fact(self, samples: Samples, index: int, name: str) -> Any:
         sample = samples.source.read_texts(int(samples.positions[index]))
         if name not in sample.facts:
             raise VltkError(f"{samples.data}: the question {sample.key!r} has no {name!r}: it cannot be scored here")
         return sample.facts[name]
+
+
+def _scores(outputs: Floats) -> Floats:
+    """outputs (N, 2) -> (N,) of class 1."""
+    return tied(outputs[:, 1] - outputs[:, 0])
 
 
 def _margins(outputs: Floats, labels: NDArray[np.int64]) -> Floats:

@@ -13,7 +13,7 @@ from vltk.errors import VltkError
 from vltk.eval.answers import Answers
 from vltk.eval.datasets._rules import held_out
 from vltk.eval.features import Samples
-from vltk.eval.finetuning.plan import AT_RANDOM, Plan
+from vltk.eval.finetuning.plan import AT_RANDOM, LAST, Plan
 from vltk.eval.finetuning.score import keep, outputs
 from vltk.eval.finetuning.stage import compose, require_encoders
 from vltk.eval.finetuning.target import IMAGE, Metrics, Target, target_of
@@ -110,14 +110,14 @@ def _merged(tests: list[Samples], plan: Plan, found: dict[int, _Found], suffix: 
             value = median_low(values.values())
             middle = next(seed for seed in values if values[seed] == value)
             name = " ".join(word for word in (plan.test.get(samples.data, ""), metric, suffix) if word)
-            detail, own = _detail(plan, values, facts), found[middle].answers[number]
-            scores.append(Score(samples.split, name, value, len(samples), chance, detail, own))
+            detail, own = _detail(plan, values, facts), found[middle].answers[number].part(metric)
+            scores.append(Score(samples.split, name, value, len(own), chance, detail, own))
     return scores
 
 
 def _detail(plan: Plan, values: dict[int, float], facts: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """How the value came about. `spread`: from the lowest to the highest of the seeds."""
-    selection = f"best {plan.select} on the first test split" if plan.select else "last step"
+    selection = f"best {plan.select} on the first test split" if plan.select else LAST
     steps = [one["step"] for one in facts.values()]
     detail: dict[str, Any] = {"budget": plan.budget, "comparable": plan.comparable, "steps": plan.steps}
     detail |= {"selection": selection, "selected_steps": steps, "texts_cut": next(iter(facts.values()))["cut"]}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vltk.errors import VltkError
 from vltk.eval.metrics.counted import Counts, Ints, Numbers, aligned, number, ratio, total, totals_by
+
+SAME = 1e-6  # outputs closer than this are ties: fp32 does not tell them apart
 
 
 def pearson(predicted: ArrayLike, labels: ArrayLike, counts: Counts | None = None) -> Any:
@@ -73,3 +75,14 @@ def _correlation(one: Numbers, other: Numbers, counts: Counts | None) -> Numbers
     least = 1e-12  # of deviations of 1: a resample of one value only
     known = (spread[0] > least) & (spread[1] > least)
     return 100 * ratio(np.where(known, shared, 0), np.sqrt(np.where(known, spread[0] * spread[1], 1)))
+
+
+def tied(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scores (N,) with those that fp32 hardly tells apart made equal, so that equal features are not ranked by
+    rounding, which differs over a batch."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    starts = np.diff(ordered, prepend=-np.inf) > SAME
+    found = np.empty_like(scores)
+    found[order] = ordered[starts][starts.cumsum() - 1]
+    return found

@@ -49,7 +49,8 @@ class FinetunedOn:
             raise VltkError(f"the run {trained.name} gives {rows.shape[1]} answers, {self.data} has {target.outputs}")
         found = target.metrics(rows, samples)
         own = target.answers(rows, samples, samples.split)
+        parts = {name: own.part(name) for name in found}
         return [
-            Score(samples.split, name, value, len(samples), chance, answers=own)
+            Score(samples.split, name, value, len(parts[name]), chance, answers=parts[name])
             for name, (value, chance) in found.items()
         ]

@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's of a share, and percentiles of resampled values."""
+"""95 % intervals: Wilson's of a share, percentiles of resampled values, and that of a sum."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def percentiles(replicates: ArrayLike, method: str, level: float = LEVEL) -> Int
     """The middle `level` of resampled values (R,)."""
     low, high = np.quantile(np.asarray(replicates), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), method)
+
+
+def of_sum(values: ArrayLike, lows: ArrayLike, highs: ArrayLike) -> Interval:
+    """Of the sum of independent values (N,), from an interval of each: their reaches added as deviations are (the MOVER
+    of Zou and Donner 2008). That of a single value is its own."""
+    values = np.asarray(values, np.float64)
+    below, above = (float(np.linalg.norm(values - np.asarray(ends))) for ends in (lows, highs))
+    return Interval(float(values.sum()) - below, float(values.sum()) + above, "mover")
 
 
 def normal_quantile(share: float) -> float:

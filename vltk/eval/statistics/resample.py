@@ -42,11 +42,6 @@ def clustered(values: ArrayLike, clusters: ArrayLike, *, resamples: int = RESAMP
     return np.concatenate(parts)
 
 
-def binomial(right: int, n: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Replicates:
-    """Resampled accuracies, in percent, of `right` of `n`: all that the bootstrap of an accuracy needs to know."""
-    return 100 * np.random.default_rng(seed).binomial(n, right / n, resamples) / n
-
-
 def draws(strata: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Counts]:
     """Counts (r, N) of `resamples` resamples in all; each stratum is drawn from itself."""
     strata = np.asarray(strata)

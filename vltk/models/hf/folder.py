@@ -12,7 +12,9 @@ from vltk.errors import VltkError
 from vltk.log import say
 from vltk.models.hf.checks import Pixels
 
-CONFIG = "config.json"
+CONFIG, TOKENIZER = "config.json", "tokenizer_config.json"
+LENGTH = "model_max_length"  # of TOKENIZER
+TEXT_LENGTH = 77
 
 
 def read_config(folder: Path, formats: Sequence[Any]) -> tuple[Any, str, Any]:
@@ -92,13 +94,25 @@ def write_normalisation(folder: Path, processor: str, image: Any) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write_tokens(folder: Path, vocabulary: Path) -> None:
-    """vocab.txt and the file by which AutoTokenizer knows that it is lower-casing BERT; a tokenizer.json tells all."""
+def text_length(folder: Path, positions: int) -> int:
+    """Tokens that a text is cut at: what the folder says, where that is less than the encoder has positions for, which
+    says nothing; else 77, as CLIP's and FLAVA's pairs are."""
+    options = folder / TOKENIZER
+    told = json.loads(options.read_text(encoding="utf-8")).get(LENGTH) if options.is_file() else None
+    return int(told) if told is not None and told < positions else min(TEXT_LENGTH, positions)
+
+
+def write_tokens(folder: Path, vocabulary: Path, length: int | None) -> None:
+    """vocab.txt and the file by which AutoTokenizer knows that it is lower-casing BERT; a tokenizer.json tells all.
+
+    length: tokens that a text was cut at in training, where that is known.
+    """
     shutil.copyfile(vocabulary, folder / vocabulary.name)
     whole = {"tokenizer_class": "PreTrainedTokenizerFast"}
     words = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     content = whole if vocabulary.name == "tokenizer.json" else words
-    (folder / "tokenizer_config.json").write_text(json.dumps(content, indent=2) + "\n")
+    said = {} if length is None else {LENGTH: length}
+    (folder / TOKENIZER).write_text(json.dumps(content | said, indent=2) + "\n")
 
 
 def _refuse_modules(folder: Path) -> None:
@@ -115,7 +129,7 @@ def _refuse_modules(folder: Path) -> None:
 
 def _tokens(folder: Path) -> tuple[list[str] | None, str]:
     """The tokens, or why there are none."""
-    options, whole = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    options, whole = folder / TOKENIZER, folder / "tokenizer.json"
     lower = True
     if options.is_file():
         lower = json.loads(options.read_text(encoding="utf-8")).get("do_lower_case", True)

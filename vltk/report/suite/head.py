@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from vltk.eval.several import Outcome
+from vltk.eval.several import Outcome, notes
 from vltk.eval.table import LEGEND, SHOWN, AverageLine, Line, published_cell, span
 from vltk.report.page import facts, fold, notice, section, table
 from vltk.report.suite.numbers import Number, groups
@@ -47,8 +47,8 @@ def averages(made: Outcome) -> str:
 
 
 def _average(one: AverageLine) -> str:
-    lines = [f"{_count(one)} tasks", *([f"95 %: {span(one)}"] if span(one) else [])]
-    lines += [f"FLAVA, the same tasks: {one.references[REFERENCE]:.2f}"] if REFERENCE in one.references else []
+    lines = [f"{one.count} tasks", *([f"95 %: {span(one)}"] if span(one) else [])]
+    lines += [f"FLAVA, the same tasks: {one.reference(REFERENCE)}"] if REFERENCE in one.references else []
     smalls = "".join(f"<small>{escape(line)}</small>" for line in lines)
     return f"<div><b>{one.value:.2f}</b><span>{escape(one.name)}</span>{smalls}</div>"
 
@@ -57,12 +57,8 @@ def _averages_row(name: str, found: Sequence[AverageLine | None]) -> list[str]:
     """Runs may have other tasks than the first one: then the counts are those of each."""
     known = [one for one in found if one is not None]
     values = ["" if one is None else f"{one.value:.2f} <small>{span(one)}</small>" for one in found]
-    figures = dict.fromkeys(f"{one.references[REFERENCE]:.2f}" for one in known if REFERENCE in one.references)
-    return [escape(name), *values, "; ".join(dict.fromkeys(map(_count, known))), "; ".join(figures)]
-
-
-def _count(one: AverageLine) -> str:
-    return f"all {one.of}" if one.tasks == one.of else f"{one.tasks} of {one.of}"
+    figures = dict.fromkeys(one.reference(REFERENCE) for one in known if REFERENCE in one.references)
+    return [escape(name), *values, "; ".join(dict.fromkeys(one.count for one in known)), "; ".join(figures)]
 
 
 def results(made: Outcome, numbers: Sequence[Number], colours: Mapping[str, int]) -> str:
@@ -74,15 +70,17 @@ def results(made: Outcome, numbers: Sequence[Number], colours: Mapping[str, int]
         rows = [_row(one, made.labels, colours, shown) for one in own]
         right = range(2, len(heads) - 1)
         parts.append(f"<h4>{escape(group)}</h4>{table(heads, rows, numeric=right)}")
+    if not parts:
+        return ""
     legend = f'<p class="note">Values in percent with 95 % intervals. {escape(LEGEND)}.</p>'
-    return section("Results", "".join(parts) + legend + _others(made, numbers), name="results")
+    tables = f'<div class="several">{"".join(parts)}</div>' if len(made.labels) > 1 else "".join(parts)
+    return section("Results", tables + legend + _others(made, numbers), name="results")
 
 
 def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: Sequence[str]) -> list[str]:
     figures = [published_cell(one.any.published.get(name)) for name in shown]
     values = [_value(one, one.lines.get(label), colours[label]) for label in labels]
     chance = "" if one.any.chance is None else f"{one.any.chance:.1f}"
-    notes = "; ".join(dict.fromkeys(note for line in one.lines.values() for note in line.notes))
     return [
         escape(one.task),
         escape(one.name),
@@ -90,7 +88,7 @@ def _row(one: Number, labels: Sequence[str], colours: Mapping[str, int], shown: 
         f"{one.any.n:,}",
         chance,
         *map(escape, figures),
-        f"<small>{escape(notes)}</small>",
+        f'<small class="remarks">{escape(notes(one.lines))}</small>',
     ]
 
 
@@ -125,7 +123,7 @@ def absences(made: Outcome) -> str:
     for label, found in zip(made.labels, made.found, strict=True):
         for one in found:
             if not one.done:
-                parts.append(notice(f"{label}: {one.task} failed: {str(one.content['error']).splitlines()[0]}"))
+                parts.append(notice(f"{label}: {one.task} failed: {one.error}"))
                 parts.append(fold("Traceback", f"<pre>{escape(str(one.content['traceback']))}</pre>"))
     if made.tables[0].absent:
         parts.append(notice(f"Not evaluated, as data or cards are absent: {', '.join(made.tables[0].absent)}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tests.unit.eval.finetuning.conftest import SIZE, Make, pair_task, text_task
 from vltk.data.shard import Record, write_dataset
 from vltk.errors import VltkError
 from vltk.eval import task
+from vltk.eval.answers import interval
 from vltk.eval.headline import headlines
 from vltk.eval.metrics.classification import accuracy
+from vltk.eval.protocols.zero_shot import ZeroShot
 from vltk.eval.results import Score
 from vltk.parts import choose
 
@@ -60,11 +63,51 @@ def test_pairs_train_and_give_the_numbers_of_the_table(name: str, family: str, s
     wanted = headlines()[name].score if name in headlines() else ["accuracy"]
     assert wanted is not None and set(wanted) <= {score.metric for score in scores}
     assert all(np.isfinite(score.value) for score in scores)
+    if name == "vqav2":
+        kinds = [score for score in scores if score.metric.startswith("VQA accuracy, ")]
+        assert kinds and sum(score.n for score in kinds) == scores[0].n > kinds[0].n
+        assert all(interval(s.metric, s.value, s.n, s.answers) for s in kinds)
     splits = {"hateful_memes": ["dev_seen", "test_seen", "dev_unseen", "test_unseen"], "snli_ve": ["dev", "test"]}
     assert list(dict.fromkeys(score.split for score in scores)) == splits.get(
         name, ["val" if name == "vqav2" else "test"]
     )
     assert {score.detail["selection"] for score in scores} == {"last step"}
+
+
+@pytest.mark.parametrize("name", ["vqav2", "snli_ve", "hateful_memes"])
+def test_pairs_that_are_all_the_same_score_chance(name: str, subject: Make, root: Path) -> None:
+    folder = root / "data" / "eval" / name
+    PAIRS[name].make(folder)
+    first, *others = [path for path in sorted(folder.rglob("*")) if path.suffix in (".jpg", ".png")]
+    for photo in others:
+        photo.write_bytes(first.read_bytes())
+    for path in folder.glob("*.json*"):
+        path.write_text(re.sub(r'("(question|sentence2|text)": )"[^"]*"', r'\1"the film"', path.read_text()))
+    options = {"train": "official/vqav2/train?vocabulary=train&least=1"} if name == "vqav2" else {}
+    learns = {"steps": 30, "batch_size": 4, "lr": 3e-3}
+    scores = card(name, **TINY | learns | options)(subject())
+    (metric,) = headlines()[name].score or []
+    found = [score for score in scores if score.metric.endswith(metric) and score.chance is not None]
+    assert found and all(score.value == pytest.approx(score.chance) for score in found), found
+    if name != "vqav2":
+        per_class = [score.value for score in scores if score.metric.endswith("mean per-class accuracy")]
+        assert per_class and per_class == pytest.approx([100 / (3 if name == "snli_ve" else 2)] * len(per_class))
+
+
+def test_zero_shot_classification_of_random_weights_is_at_chance(subject: Make, root: Path) -> None:
+    """Labels that nothing in the image tells: whatever an untrained model answers, it is right by chance alone."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (240, SIZE, SIZE, 3), np.uint8)
+    labels = rng.permutation(np.arange(240) % 4)
+    records = [
+        Record(f"s{at}", bytes(cv2.imencode(".png", one)[1]), ["a film"], {"kind": ["cat", "dog", "day", "film"][kind]})
+        for at, (one, kind) in enumerate(zip(pixels, labels, strict=True))
+    ]
+    write_dataset(root / "data" / "noise" / "dev", records, {"kind": "test"})
+    for score in ZeroShot(data="noise/dev", label="kind", templates=["the {}", "it is a {}"])(subject())[:2]:
+        found = interval(score.metric, score.value, score.n, score.answers)
+        assert score.chance == 25 and score.n == 240
+        assert found is not None and found.low < 25 < found.high, score
 
 
 def test_mnli_names_both_halves_of_dev(subject: Make, root: Path) -> None:

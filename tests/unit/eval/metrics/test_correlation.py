@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from vltk.errors import VltkError
-from vltk.eval.metrics.correlation import pearson, roc_auc, spearman
+from vltk.eval.metrics.correlation import pearson, roc_auc, spearman, tied
 
 
 def scores(samples: int = 150, seed: int = 0, places: int = 1) -> tuple[Any, Any]:
@@ -72,3 +72,11 @@ def test_what_has_one_class_or_one_value_is_refused() -> None:
         spearman([0.1, 0.2, 0.3], [2, 2, 2])
     with pytest.raises(VltkError, match="ROC AUC: the value of sample number 1 is not finite: nan"):
         roc_auc([0.1, np.nan, 0.3], [0, 1, 1])
+
+
+def test_what_rounding_alone_tells_apart_is_tied() -> None:
+    noise = np.array([0.02261686, 0.5, 0.02261697, 0.02261686, -3.0, 0.50001], np.float32)
+    found = tied(noise)
+    assert len(set(found[[0, 2, 3]].tolist())) == 1 and len(set(found.tolist())) == 4
+    assert found == pytest.approx(noise, abs=1e-6)
+    assert roc_auc(tied(noise[[0, 2, 3]]), [0, 1, 0]) == 50 and roc_auc(noise[[0, 2, 3]], [0, 1, 0]) == 100

@@ -13,7 +13,7 @@ from vltk.errors import VltkError
 from vltk.eval.metrics.classification import accuracy, f1, matthews, mean_per_class
 from vltk.eval.metrics.correlation import pearson, roc_auc, spearman
 from vltk.eval.statistics import resample
-from vltk.eval.statistics.intervals import Interval, percentiles, wilson
+from vltk.eval.statistics.intervals import Interval, of_sum, percentiles, wilson
 
 RESAMPLES = 300
 SIMULATIONS = pytest.mark.parametrize("trials", [400, pytest.param(6000, marks=pytest.mark.slow)])
@@ -120,15 +120,13 @@ def test_cluster_bootstrap_covers_where_that_of_samples_does_not(trials: int) ->
 
 @SIMULATIONS
 def test_the_interval_of_an_average_covers(trials: int) -> None:
-    """Three tasks of other sizes and accuracies, each resampled inside itself."""
+    """Three tasks of other sizes and accuracies, each with an interval of its own."""
     tasks = [(277, 0.6), (1000, 0.8), (150, 0.9)]
 
     def draw(rng: np.random.Generator, trial: int) -> Interval:
-        parts = [
-            resample.binomial(int(rng.binomial(n, share)), n, resamples=1000, seed=10 * trial + index)
-            for index, (n, share) in enumerate(tasks)
-        ]
-        return percentiles(np.mean(parts, 0), "bootstrap")
+        found = [(int(rng.binomial(n, share)), n) for n, share in tasks]
+        ends = [(100 * right / n, wilson(right, n)) for right, n in found]
+        return of_sum(*np.transpose([(value / 3, one.low / 3, one.high / 3) for value, one in ends]))
 
     check_coverage(100 * float(np.mean([share for _, share in tasks])), draw, trials)
 
@@ -150,7 +148,12 @@ def test_resampled_accuracy_is_binomial() -> None:
     found = resample.stratified(lambda c: accuracy(predicted, labels, c), labels, seed=1)
     assert found.shape == (2000,) and found.mean() == pytest.approx(75, abs=0.2)
     assert found.std() == pytest.approx(100 * (0.75 * 0.25 / 300) ** 0.5, rel=0.06)
-    assert resample.binomial(225, 300, seed=1).std() == pytest.approx(found.std(), rel=0.08)
+
+
+def test_a_sum_of_one_value_has_its_interval() -> None:
+    assert of_sum([7.5], [2.6], [19.9]) == Interval(pytest.approx(2.6), pytest.approx(19.9), "mover")
+    two = of_sum([10.0, 20.0], [7.0, 16.0], [22.0, 25.0])
+    assert (two.low, two.high) == (30 - 5, 30 + 13)
 
 
 def test_wrong_input_is_named() -> None:
