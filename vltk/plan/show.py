@@ -129,7 +129,8 @@ def scaling(plan: dict[str, Any]) -> Table:
         if row["days"] is None:
             table.add_row(str(row["gpus"]), "-", "-", "-", row["why"], style="dim")
             continue
-        names = [f"{one['layout']} x{one['micro_batch']}" for one in row["stages"].values()]
+        layouts = [stage["chosen"] for stage in row["stages"].values()]
+        names = [f"{one['layout']} x{one['micro_batch']}" for one in layouts]
         efficiency = f"{first / row['gpu_hours']:.0%}"
         cells = [str(row["gpus"]), span(row["days"]), f"{row['gpu_hours']:,.2f}", efficiency, ", ".join(names)]
         table.add_row(*(f"{mark}{cell}" for cell in cells))
@@ -151,20 +152,25 @@ def ending(plan: dict[str, Any]) -> Iterator[str]:
             f"Cheapest: {cheapest['gpus']} GPUs, {span(cheapest['days'])} days, {cheapest['gpu_hours']:,.2f} GPU-hours "
             "(the fewest; within 2 % of them the soonest)."
         )
-    for stage in plan["stages"]:
-        own = stage["own"]
-        has = f"{own['layout']}, micro_batch {own['micro_batch']}"
-        typed = keys(stage, f"stages.{stage['name']}." if len(plan["stages"]) > 1 else "")
-        if typed:
-            why = "as it is it does not fit" if not own["fits"] else "for this layout"
-            yield f"Stage {stage['name']} ({has}): {why}: {typed}"
+    yield from typed(plan["gpus"], {stage["name"]: stage for stage in plan["stages"]})
+    if cheapest is not None and cheapest["gpus"] != plan["gpus"]:
+        yield from typed(cheapest["gpus"], cheapest["stages"])
     copies = max(stage["saving"] for stage in plan["stages"])
     yield f"While a checkpoint is written, a copy of it takes up to {copies / GIB:.1f} GiB of a node's memory."
 
 
-def keys(stage: dict[str, Any], at: str) -> str:
+def typed(gpus: int, stages: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What to type on so many GPUs for the layouts that are chosen there, where the recipe has others."""
+    for name, stage in stages.items():
+        own = stage["own"]
+        if found := keys(own, stage["chosen"], f"stages.{name}." if len(stages) > 1 else ""):
+            has = f"{own['layout']}, micro_batch {own['micro_batch']}"
+            why = "as it is it does not fit" if not own["fits"] else "for the chosen layout"
+            yield f"On {gpus} GPUs, stage {name} ({has}): {why}: {found}"
+
+
+def keys(own: dict[str, Any], chosen: dict[str, Any], at: str) -> str:
     """What to type for the chosen layout of a stage, where the recipe has another one."""
-    own, chosen = stage["own"], stage["chosen"]
     found = [f"{at}micro_batch={chosen['micro_batch']}"] if own["micro_batch"] != chosen["micro_batch"] else []
     if own["zero"] != chosen["zero"]:
         stage_key = f"deepspeed.zero_optimization.stage={chosen['zero']}"
