@@ -113,16 +113,17 @@ def totals(plan: dict[str, Any]) -> Table:
         chosen = stage["chosen"]
         table.add_row(
             stage["name"], short(stage["flops"]), seconds(stage["step"]), span(stage["days"]),
-            f"{stage['gpu_hours']:,.2f}", chosen["layout"], str(chosen["micro_batch"]),
+            span(stage["gpu_hours"]), chosen["layout"], str(chosen["micro_batch"]),
         )  # fmt: skip
     table.add_section()
-    table.add_row("all", short(plan["flops"]), "", span(plan["days"]), f"{plan['gpu_hours']:,.2f}", "", "")
+    table.add_row("all", short(plan["flops"]), "", span(plan["days"]), span(plan["gpu_hours"]), "", "")
     return table
 
 
 def scaling(plan: dict[str, Any]) -> Table:
     """Days and GPU-hours by number of GPUs; efficiency against the smallest number on which everything fits."""
-    table = _table("by number of GPUs, simulated", "GPUs", "days", "GPU-hours", "efficiency", "layouts")
+    table = _table("by number of GPUs, simulated", "GPUs", "days", "GPU-hours", "efficiency")
+    table.add_column("layouts")  # where there is little room this one wraps, and no number is cut
     first = next((row["gpu_hours"] for row in plan["scaling"] if row["days"] is not None), None)
     for row in plan["scaling"]:
         mark = "[green]" if row == plan["cheapest"] else ""
@@ -132,7 +133,7 @@ def scaling(plan: dict[str, Any]) -> Table:
         layouts = [stage["chosen"] for stage in row["stages"].values()]
         names = [f"{one['layout']} x{one['micro_batch']}" for one in layouts]
         efficiency = f"{first / row['gpu_hours']:.0%}"
-        cells = [str(row["gpus"]), span(row["days"]), f"{row['gpu_hours']:,.2f}", efficiency, ", ".join(names)]
+        cells = [str(row["gpus"]), span(row["days"]), span(row["gpu_hours"]), efficiency, ", ".join(names)]
         table.add_row(*(f"{mark}{cell}" for cell in cells))
     return table
 
@@ -149,8 +150,8 @@ def ending(plan: dict[str, Any]) -> Iterator[str]:
         yield "No number of GPUs ends within these days."
     else:
         yield (
-            f"Cheapest: {cheapest['gpus']} GPUs, {span(cheapest['days'])} days, {cheapest['gpu_hours']:,.2f} GPU-hours "
-            "(the fewest; within 2 % of them the soonest)."
+            f"Cheapest: {cheapest['gpus']} GPUs, {span(cheapest['days'])} days, {span(cheapest['gpu_hours'])} "
+            "GPU-hours (the fewest; within 2 % of them the soonest)."
         )
     yield from typed(plan["gpus"], {stage["name"]: stage for stage in plan["stages"]})
     if cheapest is not None and cheapest["gpus"] != plan["gpus"]:
@@ -192,8 +193,9 @@ def seconds(time: float) -> str:
     return f"{time:.2f}" if time >= 0.1 else f"{time:.4f}"
 
 
-def span(days: float) -> str:
-    return f"{days:,.1f}" if days >= 1 else f"{days:.4f}"
+def span(time: float) -> str:
+    """Of days or hours."""
+    return f"{time:,.1f}" if time >= 1 else f"{time:.2g}"
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

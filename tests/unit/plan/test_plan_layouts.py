@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.harness import DEBUG, call
 from vltk.errors import VltkError
@@ -283,6 +285,22 @@ def test_what_to_type_is_of_the_number_it_stands_beside() -> None:
     assert [line.partition(" (")[0] for line in said] == ["On 64 GPUs, stage joint", "On 8 GPUs, stage joint"]
     assert said[0].endswith(": micro_batch=128")
     assert said[1].endswith(": micro_batch=341 deepspeed.zero_optimization.stage=2")
+
+
+def test_no_number_of_the_scaling_is_cut() -> None:
+    """In a pipe there are 80 columns; the layouts of four stages go on in the next line."""
+    chosen = {"layout": "torch", "micro_batch": 512}
+    stages = {name: {"chosen": chosen} for name in ("codes", "image", "text", "joint")}
+    row = {"gpus": 1024, "days": 563.8, "gpu_hours": 13530.1, "stages": stages}
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(show.scaling({"scaling": [row], "cheapest": None}))
+    said = screen.file.getvalue()
+    assert all(word in said for word in ("GPUs", "GPU-hours", "efficiency", "1024", "563.8", "13,530.1", "100%"))
+    assert said.count("x512") == 4 and "\u2026" not in said
+
+
+def test_short_times_are_no_zeros() -> None:
+    assert [show.span(time) for time in (13530.12, 1.0, 0.52, 0.000123)] == ["13,530.1", "1.0", "0.52", "0.00012"]
 
 
 def test_a_calibration_measures_this_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
