@@ -170,3 +170,21 @@ def test_deepspeed_stages_that_do_not_exist(zero: Any, expected: str) -> None:
     with pytest.raises(RecipeError) as caught:
         DeepSpeed(*made(), OPTIONS, "fp32", {"zero_optimization": zero})
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"checkpoint": {"tag_validation": "often"}}, "deepspeed: Checkpoint config contains invalid"),
+        (
+            {"zero_optimization": {"stage": 1, "reduce_bucket_size": -1}},
+            "zero_optimization.reduce_bucket_size: Input",
+        ),
+    ],
+)
+def test_what_deepspeed_itself_does_not_accept(config: dict[str, Any], expected: str) -> None:
+    from vltk.train.engines.deepspeed import DeepSpeed
+
+    with pytest.raises(RecipeError) as caught:
+        DeepSpeed(*made(), OPTIONS, "fp32", config)
+    assert expected in str(caught.value)
