@@ -107,12 +107,19 @@ def train(
     from vltk import launch, needs
     from vltk import recipe as recipes
 
+    if nodes > 1 and not sbatch:
+        raise VltkError("--nodes goes with --sbatch; several machines without SLURM take --hostfile")
+    if sbatch and hostfile is not None:
+        raise VltkError("--hostfile does not go with --sbatch, where SLURM chooses the machines")
     again = ["train", recipe, *(overrides or []), *(["--redo"] if redo else [])]
     if sbatch:
+        from vltk.launch.elastic import misfits
         from vltk.launch.sbatch import GPUS, script
 
-        name = recipes.glance(recipe, overrides or []).name
-        typer.echo(script(name, again, nodes, gpus or GPUS, max_restarts), nl=False)
+        read, count = recipes.load(recipe, overrides or []), gpus or GPUS
+        if (wrong := misfits(read, nodes * count)) is not None:
+            raise wrong
+        typer.echo(script(read.name, again, nodes, count, max_restarts), nl=False)
         return
     launch.adopt()
     needs.require_data(recipes.glance(recipe, overrides or []))
@@ -316,7 +323,9 @@ def plan(
     gpu: Annotated[str, typer.Option(help="As a100-80g; `cpu` is this machine, to be measured.")] = "a100-80g",
     gpus: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
     mfu: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the dense peak that is reached.")] = 0.4,
-    days: Annotated[float | None, typer.Option(help="The cheapest number of GPUs that ends within them.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0.01, help="The cheapest number of GPUs that ends within them.")
+    ] = None,
     tokens: Annotated[int | None, typer.Option(help="Of the longest text of a batch. Default: as long as any.")] = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure a few steps of each stream here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,

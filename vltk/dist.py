@@ -16,6 +16,10 @@ from vltk import meeting
 TIMEOUT = timedelta(days=30)  # of a collective: `vltk.pulse` finds who is dead or hangs, and patience is allowed
 _store: torch_dist.Store | None = None
 
+# of collectives that DeepSpeed and `gather_with_grad` call; for good, as each filter that is set for a while makes all
+# other warnings come again, every step
+warnings.filterwarnings("ignore", r".*torch\.distributed\..* deprecated")
+
 
 def start() -> None:
     """Joins the process group that the launcher described in torchrun's variables, if any (see `launch.adopt`).
@@ -128,6 +132,4 @@ def gather_with_grad(tensor: Tensor) -> Tensor:
         return tensor
     from torch.distributed.nn.functional import all_gather
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*deprecated.*")
-        return torch.cat(all_gather(tensor.contiguous()))
+    return torch.cat(all_gather(tensor.contiguous()))

@@ -31,6 +31,16 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
+def _spaced(value: Any) -> Any:
+    """YAML reads `{stage:1}` as a key without a value, which `_without_nulls` would take away."""
+    for key, child in value.items() if isinstance(value, dict) else ():
+        if child is None and ":" in str(key):
+            name, _, rest = str(key).partition(":")
+            raise PydanticCustomError("complete", f"'{key}' lacks a space behind its colon: write {name}: {rest}")
+        _spaced(child)
+    return value
+
+
 class ImageOptions(Strict):
     """How a training image is cut; evaluation squashes it to `size` x `size`."""
 
@@ -69,6 +79,14 @@ class Stream(Strict):
     weight: PositiveFloat = 1.0  # its share of the steps, against the other streams
     objectives: Annotated[dict[str, Choice], EachFrom("objectives", least=1)]
     max_length: PositiveInt | None = None  # of the text, where it differs from the tokenizer's
+
+    @property
+    def group(self) -> int:
+        """Samples of a step that no split may cut: those `among` which its objectives compare, at most all of them.
+
+        1 where there are no groups, and of a recipe that was only glanced at, which knows no options of parts.
+        """
+        return min(max(getattr(choice, "among", 1) for choice in self.objectives.values()), self.batch_size)
 
 
 class Optimizer(Strict):
@@ -161,4 +179,4 @@ class Stage(Strict):
     log_every: PositiveInt = 10  # steps
     loader: Loader = Loader()
     faults: Faults = Faults()
-    deepspeed: Annotated[dict[str, Any] | None, BeforeValidator(_without_nulls)] = None
+    deepspeed: Annotated[dict[str, Any] | None, BeforeValidator(_without_nulls), BeforeValidator(_spaced)] = None

@@ -33,6 +33,10 @@ def test_a_full_or_closed_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
     little = machine._room("runs", tmp_path / "not" / "made")
     assert little.state == "warn" and f"3 GiB free in {tmp_path}" in little.found
+    assert "checkpoint.keep=1" in little.remedy and "VLTK_DATA" in machine._room("data", tmp_path).remedy
+    (tmp_path / "runs").write_text("no folder")
+    taken = machine._room("runs", tmp_path / "runs")
+    assert taken.state == "fail" and taken.found == f"{tmp_path / 'runs'} is no folder" and taken.remedy
     monkeypatch.setattr(machine.os, "access", lambda path, how: False)
     assert machine._room("runs", tmp_path).state == "fail"
 

@@ -13,6 +13,10 @@ from vltk.run import RUNS
 
 GIB = 2**30
 LITTLE_MEMORY, LITTLE_ROOM = 8, 20  # GiB
+REMEDIES = {  # of little room
+    "runs": "start vltk on a larger disk, or keep fewer checkpoints (3 GiB each at the base size): checkpoint.keep=1",
+    "data": "set VLTK_DATA to a folder on a larger disk",
+}
 
 
 def findings() -> Iterator[Finding]:
@@ -67,9 +71,11 @@ def _backend() -> Finding:
 def _room(what: str, place: Path) -> Finding:
     """Free space below `place`, or where it would be made; and whether that can be written."""
     there = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
+    if not there.is_dir():
+        return Finding.fail(what, f"{there} is no folder", f"move it away: vltk makes folders at {place.absolute()}")
     free = shutil.disk_usage(there).free / GIB
     if not os.access(there, os.W_OK):
         return Finding.fail(what, f"{there} cannot be written", "start vltk in a folder of yours, or set VLTK_DATA")
     if free < LITTLE_ROOM:
-        return Finding.warn(what, f"{free:.0f} GiB free in {there}", "a checkpoint of the base size takes 3 GiB")
+        return Finding.warn(what, f"{free:.0f} GiB free in {there}", REMEDIES[what])
     return Finding.good(what, f"{free:.0f} GiB free in {there}")

@@ -65,7 +65,7 @@ class Comparing:
 class StreamCount:
     """One stream. work, embedding: FLOPs a sample, forward and backward, and of embedding alone, which accumulation
     adds where samples are compared. peak, together: bytes of a micro-batch without and with the gradients that it
-    makes. active: numbers in the parameters that it trains."""
+    makes. active: numbers in the parameters that it trains. group: samples that no split may cut."""
 
     name: str
     batch_size: int
@@ -81,6 +81,7 @@ class StreamCount:
     gathered: int
     inputs: int
     active: int
+    group: int = 1
 
     @property
     def flops(self) -> float:
@@ -191,6 +192,7 @@ def _stream(
         gathered=shapes.gathered(name) if joins else 0,
         inputs=shapes.inputs(name),
         active=sum(sizes[parameter] for parameter in large.reached),
+        group=stage.streams[name].group,
     )
 
 

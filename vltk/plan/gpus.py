@@ -56,6 +56,8 @@ def find(name: str) -> Gpu:
     if name == CPU:
         return Gpu(name=CPU, memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB)
     known = every()
+    if begin := [other for other in known if other.startswith(f"{name}-")]:
+        raise VltkError(f"no GPU '{name}'; did you mean {' or '.join(map(repr, begin))}?")
     if name not in known:
         raise VltkError(f"no GPU '{name}'{suggest(name, [*known, CPU])}")
     return known[name]

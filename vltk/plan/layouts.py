@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vltk.data.stream import slices_of
 from vltk.errors import VltkError
 from vltk.plan import gpus
 from vltk.plan.count import StageCount
@@ -42,13 +43,34 @@ def peak(stage: StageCount, layout: Layout) -> float:
 
 
 def divides(stage: StageCount, count: int) -> bool:
-    """Whether so many GPUs share every batch equally."""
-    return all(stream.batch_size % count == 0 for stream in stage.streams.values())
+    """Whether so many GPUs share every batch equally, no group of samples cut."""
+    return all(stream.batch_size % (count * stream.group) == 0 for stream in stage.streams.values())
+
+
+def whole(stage: StageCount, layout: Layout) -> bool:
+    """Whether no micro-batch holds a part of a group of samples."""
+    return all(
+        len(part) % stream.group == 0
+        for stream in stage.streams.values()
+        if stream.group > 1
+        for part in slices_of(stream.batch_size, layout.micro_batch, 0, layout.gpus)
+    )
+
+
+def even(stage: StageCount, layout: Layout) -> Layout:
+    """The same with the micro-batch that really runs: as many parts, of equal sizes."""
+    return replace(layout, micro_batch=max(layout.micro(stream) for stream in stage.streams.values()))
+
+
+def smallest(stage: StageCount, count: int, zero: int | None) -> Layout:
+    """The one with the least samples at a time, on GPUs that share the batches."""
+    sizes = range(1, _most(stage, count) + 1)
+    return next(layout for size in sizes if whole(stage, layout := Layout(count, zero, size)))
 
 
 def largest(stage: StageCount, count: int, zero: int | None, gpu: Gpu, assumed: Assumptions) -> Layout | None:
-    """The one with the largest micro-batch that fits; None where not even a single sample does."""
-    most = max(stream.batch_size // count for stream in stage.streams.values())
+    """The one with the largest micro-batch that fits; None where not even the smallest does."""
+    most = _most(stage, count)
     fits, fails = 0, most + 1
     while fails - fits > 1:
         size = most if fails > most and fits == 0 else (fits + fails) // 2
@@ -56,7 +78,17 @@ def largest(stage: StageCount, count: int, zero: int | None, gpu: Gpu, assumed: 
             fits = size
         else:
             fails = size
-    return Layout(count, zero, fits) if fits else None
+    while fits:
+        layout = even(stage, Layout(count, zero, fits))
+        if whole(stage, layout):
+            return layout
+        fits = layout.micro_batch - 1
+    return None
+
+
+def _most(stage: StageCount, count: int) -> int:
+    """Samples of the largest share of a GPU."""
+    return max(stream.batch_size // count for stream in stage.streams.values())
 
 
 def best(stage: StageCount, count: int, gpu: Gpu, assumed: Assumptions) -> Chosen | None:
@@ -88,14 +120,19 @@ def unfit(stages: Iterable[StageCount], count: int, gpu: Gpu, assumed: Assumptio
     """Where a stage fits no layout on `count` of this GPU: what it needs at least, and the smallest GPU that has it."""
     for stage in stages:
         if not divides(stage, count):
-            sizes = ", ".join(f"{stream.name} {stream.batch_size}" for stream in stage.streams.values())
+            sizes = ", ".join(
+                f"{stream.name} {stream.batch_size}" + f" in groups of {stream.group}" * (stream.group > 1)
+                for stream in stage.streams.values()
+            )
             return VltkError(
                 f"{count} GPUs cannot share the batches of stage {stage.name} equally ({sizes}): give --gpus a number "
                 "that divides them"
             )
         options = ZERO[:1] if stage.torch_only else ZERO
-        least = min(needed(stage, Layout(count, zero, 1), assumed) for zero in options)
+        tiniest = [smallest(stage, count, zero) for zero in options]
+        least, size = min(needed(stage, layout, assumed) for layout in tiniest), tiniest[0].micro_batch
         if least > gpu.bytes:
+            samples = "one sample" if size == 1 else f"{size} samples"
             room = sorted((one for one in gpus.every().values() if one.bytes >= least), key=lambda one: one.memory)
             takes = (
                 f"the smallest that would: {room[0].name} ({room[0].memory:g} GiB)" if room else "no known GPU would"
@@ -103,7 +140,7 @@ def unfit(stages: Iterable[StageCount], count: int, gpu: Gpu, assumed: Assumptio
             may = stage.has_blocks and not stage.stage.checkpoint_activations
             less = f"; stages.{stage.name}.checkpoint_activations=true lowers the activations" if may else ""
             return VltkError(
-                f"stage {stage.name} fits no layout on {count} x {gpu.name}: with one sample at a time it needs "
-                f"{least / GIB:.1f} GiB a GPU, which has {gpu.memory:g}; {takes}{less}"
+                f"stage {stage.name} fits no layout on {count} x {gpu.name}: with {samples} at a time "
+                f"it needs {least / GIB:.1f} GiB a GPU, which has {gpu.memory:g}; {takes}{less}"
             )
     return None

@@ -13,12 +13,13 @@ from vltk.plan import host
 from vltk.plan.calibrate import Calibration
 from vltk.plan.count import StageCount, StreamCount, count
 from vltk.plan.gpus import CPU, GIB, NODE, Gpu
-from vltk.plan.layouts import CONTEXT, LOST, ZERO, Chosen, best, counts, days, divides, largest, needed, unfit
+from vltk.plan.layouts import CONTEXT, LOST, ZERO, Chosen, best, counts, days, divides, even, largest, needed, unfit
 from vltk.plan.memory import Layout, memory, saving
 from vltk.plan.pace import Assumptions, pace
 from vltk.plan.stage import How
 from vltk.plan.traffic import traffic
 from vltk.recipe import Recipe
+from vltk.train.check import check_mappings, check_stages
 
 MOST = 1024  # GPUs of the simulated scaling
 TIES = 1.02  # GPU-hours: as cheap as the cheapest
@@ -43,6 +44,7 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
     recipe starts from is not there; RecipeError with the recipe's mistakes.
     """
     gpu = known.find(wishes.gpu)
+    check_mappings(recipe)
     if wishes.gpu == CPU and wishes.measured is None:
         raise VltkError("--gpu cpu: how fast this machine is has to be measured: add --calibrate")
     stages = counted(recipe, How(fused=wishes.gpu != CPU), wishes.tokens)
@@ -73,8 +75,6 @@ def plan(recipe: Recipe, wishes: Wishes) -> dict[str, Any]:
 
 def counted(recipe: Recipe, how: How, tokens: int | None = None) -> list[StageCount]:
     """`count`; where it breaks, the mistakes of the recipe instead, if it has any."""
-    from vltk.train.check import check_stages
-
     try:
         return list(count(recipe, how, tokens))
     except VltkError:
@@ -89,7 +89,7 @@ def own_layout(stage: StageCount, count: int) -> Layout:
     asked = stage.stage.deepspeed
     zero = None if asked is None else int((asked.get("zero_optimization") or {}).get("stage", 0))
     most = max(stream.batch_size // count for stream in stage.streams.values())
-    return Layout(count, zero, min(stage.stage.micro_batch or most, most))
+    return even(stage, Layout(count, zero, min(stage.stage.micro_batch or most, most)))
 
 
 def _assumed(gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
@@ -112,7 +112,6 @@ def _assumed(gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
 def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
     assumed, number = wishes.assumed, wishes.gpus
     own = own_layout(stage, number)
-    fits = needed(stage, own, assumed) <= gpu.bytes
     chosen = best(stage, number, gpu, assumed)
     assert chosen is not None, "unfit() has passed it"
     return {
@@ -134,8 +133,7 @@ def _stage(stage: StageCount, gpu: Gpu, wishes: Wishes) -> dict[str, Any]:
             }
             for zero in ZERO
         },
-        "own": {**_layout(own), "fits": fits},
-        "chosen": _layout(chosen.layout) | {"peak": chosen.peak},
+        **_layouts(stage, chosen, gpu, assumed),
         "pace": {
             name: asdict(timed) | {"seconds": timed.seconds, "rounds": chosen.layout.rounds(s)}
             for name, s in stage.streams.items()
@@ -183,6 +181,15 @@ def _memory(stage: StageCount, zero: int | None, own: Layout, gpu: Gpu, assumed:
     }
 
 
+def _layouts(stage: StageCount, chosen: Chosen, gpu: Gpu, assumed: Assumptions) -> dict[str, Any]:
+    """That of the recipe and the chosen one, on as many GPUs."""
+    own = own_layout(stage, chosen.layout.gpus)
+    return {
+        "own": _layout(own) | {"fits": needed(stage, own, assumed) <= gpu.bytes},
+        "chosen": _layout(chosen.layout) | {"peak": chosen.peak},
+    }
+
+
 def _layout(layout: Layout) -> dict[str, Any]:
     return {"layout": layout.name, "zero": layout.zero, "micro_batch": layout.micro_batch, "gpus": layout.gpus}
 
@@ -201,7 +208,10 @@ def _scaled(stages: Sequence[StageCount], number: int, gpu: Gpu, wishes: Wishes)
         "gpus": number,
         "days": total,
         "gpu_hours": total * 24 * number,
-        "stages": {name: _layout(one.layout) | {"step": one.seconds} for name, one in chosen.items()},
+        "stages": {
+            stage.name: _layouts(stage, chosen[stage.name], gpu, wishes.assumed) | {"step": chosen[stage.name].seconds}
+            for stage in stages
+        },
     }
 
 

@@ -113,25 +113,27 @@ def totals(plan: dict[str, Any]) -> Table:
         chosen = stage["chosen"]
         table.add_row(
             stage["name"], short(stage["flops"]), seconds(stage["step"]), span(stage["days"]),
-            f"{stage['gpu_hours']:,.2f}", chosen["layout"], str(chosen["micro_batch"]),
+            span(stage["gpu_hours"]), chosen["layout"], str(chosen["micro_batch"]),
         )  # fmt: skip
     table.add_section()
-    table.add_row("all", short(plan["flops"]), "", span(plan["days"]), f"{plan['gpu_hours']:,.2f}", "", "")
+    table.add_row("all", short(plan["flops"]), "", span(plan["days"]), span(plan["gpu_hours"]), "", "")
     return table
 
 
 def scaling(plan: dict[str, Any]) -> Table:
     """Days and GPU-hours by number of GPUs; efficiency against the smallest number on which everything fits."""
-    table = _table("by number of GPUs, simulated", "GPUs", "days", "GPU-hours", "efficiency", "layouts")
+    table = _table("by number of GPUs, simulated", "GPUs", "days", "GPU-hours", "efficiency")
+    table.add_column("layouts")  # where there is little room this one wraps, and no number is cut
     first = next((row["gpu_hours"] for row in plan["scaling"] if row["days"] is not None), None)
     for row in plan["scaling"]:
         mark = "[green]" if row == plan["cheapest"] else ""
         if row["days"] is None:
             table.add_row(str(row["gpus"]), "-", "-", "-", row["why"], style="dim")
             continue
-        names = [f"{one['layout']} x{one['micro_batch']}" for one in row["stages"].values()]
+        layouts = [stage["chosen"] for stage in row["stages"].values()]
+        names = [f"{one['layout']} x{one['micro_batch']}" for one in layouts]
         efficiency = f"{first / row['gpu_hours']:.0%}"
-        cells = [str(row["gpus"]), span(row["days"]), f"{row['gpu_hours']:,.2f}", efficiency, ", ".join(names)]
+        cells = [str(row["gpus"]), span(row["days"]), span(row["gpu_hours"]), efficiency, ", ".join(names)]
         table.add_row(*(f"{mark}{cell}" for cell in cells))
     return table
 
@@ -148,23 +150,28 @@ def ending(plan: dict[str, Any]) -> Iterator[str]:
         yield "No number of GPUs ends within these days."
     else:
         yield (
-            f"Cheapest: {cheapest['gpus']} GPUs, {span(cheapest['days'])} days, {cheapest['gpu_hours']:,.2f} GPU-hours "
-            "(the fewest; within 2 % of them the soonest)."
+            f"Cheapest: {cheapest['gpus']} GPUs, {span(cheapest['days'])} days, {span(cheapest['gpu_hours'])} "
+            "GPU-hours (the fewest; within 2 % of them the soonest)."
         )
-    for stage in plan["stages"]:
-        own = stage["own"]
-        has = f"{own['layout']}, micro_batch {own['micro_batch']}"
-        typed = keys(stage, f"stages.{stage['name']}." if len(plan["stages"]) > 1 else "")
-        if typed:
-            why = "as it is it does not fit" if not own["fits"] else "for this layout"
-            yield f"Stage {stage['name']} ({has}): {why}: {typed}"
+    yield from typed(plan["gpus"], {stage["name"]: stage for stage in plan["stages"]})
+    if cheapest is not None and cheapest["gpus"] != plan["gpus"]:
+        yield from typed(cheapest["gpus"], cheapest["stages"])
     copies = max(stage["saving"] for stage in plan["stages"])
     yield f"While a checkpoint is written, a copy of it takes up to {copies / GIB:.1f} GiB of a node's memory."
 
 
-def keys(stage: dict[str, Any], at: str) -> str:
+def typed(gpus: int, stages: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What to type on so many GPUs for the layouts that are chosen there, where the recipe has others."""
+    for name, stage in stages.items():
+        own = stage["own"]
+        if found := keys(own, stage["chosen"], f"stages.{name}." if len(stages) > 1 else ""):
+            has = f"{own['layout']}, micro_batch {own['micro_batch']}"
+            why = "as it is it does not fit" if not own["fits"] else "for the chosen layout"
+            yield f"On {gpus} GPUs, stage {name} ({has}): {why}: {found}"
+
+
+def keys(own: dict[str, Any], chosen: dict[str, Any], at: str) -> str:
     """What to type for the chosen layout of a stage, where the recipe has another one."""
-    own, chosen = stage["own"], stage["chosen"]
     found = [f"{at}micro_batch={chosen['micro_batch']}"] if own["micro_batch"] != chosen["micro_batch"] else []
     if own["zero"] != chosen["zero"]:
         stage_key = f"deepspeed.zero_optimization.stage={chosen['zero']}"
@@ -186,8 +193,9 @@ def seconds(time: float) -> str:
     return f"{time:.2f}" if time >= 0.1 else f"{time:.4f}"
 
 
-def span(days: float) -> str:
-    return f"{days:,.1f}" if days >= 1 else f"{days:.4f}"
+def span(time: float) -> str:
+    """Of days or hours."""
+    return f"{time:,.1f}" if time >= 1 else f"{time:.2g}"
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

@@ -6,7 +6,7 @@ Models are built without memory; the parts of a stage, and the stages with one a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -40,15 +40,23 @@ Keys = tuple[str, ...]
 Problem = tuple[Keys, str]  # the keys below the stage, what is wrong
 
 
+def check_mappings(recipe: Recipe) -> None:
+    """Of that the `deepspeed` mappings alone, which build nothing: raises RecipeError with their mistakes."""
+    _refuse(recipe, lambda name, stage: _deepspeed(recipe, name, stage))
+
+
 def check_stages(recipe: Recipe) -> None:
     """Raises RecipeError with every mistake, each as `origin: key: what`. Data and runs that are absent are no mistake.
 
     Reads the headers of data sets, vocabularies and the recipes of runs, no samples and no weights; takes 2 seconds.
     """
-    check = _Check(recipe)
+    _refuse(recipe, _Check(recipe).stage)
+
+
+def _refuse(recipe: Recipe, problems: Callable[[str, Stage], Iterator[Problem]]) -> None:
     found: Found = {}
     for name, stage in recipe.stages.items():
-        for keys, text in check.stage(name, stage):
+        for keys, text in problems(name, stage):
             place = (recipe.origin(name, keys), ".".join(keys), text)
             found.setdefault(place, []).append(name)
     if found:
@@ -85,7 +93,7 @@ class _Check:
         yield from sizes
         yield from self._init(stage, model)
         yield from _best(stage)
-        yield from self._deepspeed(name, stage)
+        yield from _deepspeed(self.recipe, name, stage)
         yield from _taken_names(stage)
         built: dict[str, dict[str, Any]] = {stream: {} for stream in stage.streams}
         for stream, parts in built.items():
@@ -143,13 +151,6 @@ class _Check:
                 lines = "\n    ".join([*wrong[:SHOWN], *more])
                 yield ("init", part), f"the weights of {value} do not fit:\n    {lines}"
 
-    def _deepspeed(self, name: str, stage: Stage) -> Iterator[Problem]:
-        """What the mapping sets beside the recipe, with the place of the recipe's own key, and what no stage can do."""
-        for found in conflicts(stage.deepspeed or {}):
-            ours = (found.ours or "").partition(".<name>")[0]
-            place = f" ({ours}: {self.recipe.origin(name, tuple(ours.split('.')))})" if ours else ""
-            yield ("deepspeed", *found.key.split(".")), found.text + place
-
     def _stream(
         self, stage: Stage, name: str, model: Any, helpers: dict[str, Any], parts: dict[str, Any], rehearsed: bool
     ) -> Iterator[Problem]:
@@ -197,6 +198,14 @@ class _Check:
             for objective, text in self.rehearsal.problems(model, parts, codes, batch).items():
                 keys = (*here, "objectives", objective) if objective else here
                 yield keys, f"cannot be computed with {_described(stage.model)}: {text}"
+
+
+def _deepspeed(recipe: Recipe, name: str, stage: Stage) -> Iterator[Problem]:
+    """What the mapping sets beside the recipe, with the place of the recipe's own key, and what no stage can do."""
+    for found in conflicts(stage.deepspeed or {}):
+        ours = (found.ours or "").partition(".<name>")[0]
+        place = f" ({ours}: {recipe.origin(name, tuple(ours.split('.')))})" if ours else ""
+        yield ("deepspeed", *found.key.split(".")), found.text + place
 
 
 def _values(stage: Stage) -> Iterator[tuple[Keys, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_what_is_started_again(code: int, starts: int) -> None:
     done = subprocess.run(["bash"], input=text, capture_output=True, text=True)
     assert done.stdout.split().count("started") == starts and done.returncode == code
     assert ("queued" in done.stdout) == (code == 143)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sbatch", "--nodes", "3", "--gpus", "7"], "cannot be shared equally by 21 processes; 16 or 32 processes"),
+        (["--nodes", "4"], "--nodes goes with --sbatch"),
+        (["--sbatch", "--hostfile", "hosts"], "--hostfile does not go with --sbatch"),
+    ],
+)
+def test_mistakes(arguments: list[str], said: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "clip-tiny", *arguments) != 0
+    found = capsys.readouterr()
+    assert said in found.err and not found.out
 
 
 def test_nodes_and_gpus_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:

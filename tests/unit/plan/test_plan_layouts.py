@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.harness import DEBUG, call
 from vltk.errors import VltkError
-from vltk.plan import gpus, host
+from vltk.plan import gpus, host, show
 from vltk.plan.count import Comparing, Line, StageCount, StreamCount
 from vltk.plan.gpus import GIB, Gpu
 from vltk.plan.layouts import CONTEXT, LOST, Layout, best, counts, largest, needed, unfit
@@ -163,10 +165,24 @@ def test_the_largest_micro_batch_just_fits() -> None:
         found = largest(own, 1, zero, replace_memory(room), Assumptions())
         assert found is not None and 1 <= found.micro_batch < 1024
         assert needed(own, found, Assumptions()) <= room * GIB
-        assert needed(own, replace(found, micro_batch=found.micro_batch + 1), Assumptions()) > room * GIB
+        rounds = found.rounds(own.streams["pairs"])
+        assert needed(own, Layout(1, zero, -(-1024 // (rounds - 1))), Assumptions()) > room * GIB
     assert largest(own, 1, None, replace_memory(2), Assumptions()) is None
     tight = memory(own, own.streams["pairs"], Layout(1, None, 1)).peak * (1 + LOST) + CONTEXT * GIB
     assert needed(own, Layout(1, None, 1), Assumptions()) == tight
+
+
+def test_a_micro_batch_is_one_that_runs() -> None:
+    """600 samples go in 3 parts of 200 wherever 200 to 299 fit; in groups of 75 in 4 of 150."""
+    found = largest(stage(streams={"pairs": stream(batch_size=600)}), 1, None, replace_memory(2.9), Assumptions())
+    assert found is not None and found.micro_batch == 200
+    grouped = stage(streams={"pairs": stream(batch_size=600, group=75)})
+    found = largest(grouped, 1, None, replace_memory(2.9), Assumptions())
+    assert found is not None and found.micro_batch == 150
+    assert best(grouped, 8, GPU, Assumptions()) is not None and best(grouped, 24, GPU, Assumptions()) is None
+    said = str(unfit([grouped], 24, GPU, Assumptions()))
+    assert "24 GPUs cannot share the batches of stage train equally (pairs 600 in groups of 75)" in said
+    assert "with 75 samples at a time it needs" in str(unfit([grouped], 1, replace_memory(2), Assumptions()))
 
 
 def replace_memory(size: float) -> Gpu:
@@ -215,7 +231,15 @@ def test_the_gpus_are_data() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--gpu", "a100"], "no GPU 'a100'; did you mean 'a10'?"),
+        (["--gpu", "a100"], "no GPU 'a100'; did you mean 'a100-40g' or 'a100-80g'?"),
+        (["--gpu", "l40"], "no GPU 'l40'; did you mean 'l40s'?"),
+        (["--days", "0"], "'--days'"),
+        (["deepspeed={zero_optimization: {stage: 9}}"], "should be one of the numbers 0, 1, 2, 3, given 9"),
+        (["deepspeed={zero_optimization: [3]}"], "deepspeed.zero_optimization: '[3]' should be a mapping"),
+        (
+            ["deepspeed={zero_optimization: {stage: 1, offload_param: {device: cpu}}}"],
+            "deepspeed.zero_optimization.offload_param: ZeRO stage 1 has no such option",
+        ),
         (["--gpu", "cpu"], "how fast this machine is has to be measured: add --calibrate"),
         (["--gpus", "3"], "3 GPUs cannot share the batches"),
         (["--tokens", "2"], "--tokens 2: a text has at least 3"),
@@ -241,6 +265,42 @@ def test_tables_and_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["stages"][3]["memory"].keys() == {"torch", "ZeRO-1", "ZeRO-2", "ZeRO-3"}
     assert found["days"] == pytest.approx(sum(one["days"] for one in found["stages"]))
     assert [row["gpus"] for row in found["scaling"]][-1] == 1024
+
+
+def test_what_to_type_is_of_the_number_it_stands_beside() -> None:
+    def layouts(gpus: int, micro_batch: int, zero: int | None) -> dict[str, Any]:
+        own = {"layout": "ZeRO-1", "zero": 1, "micro_batch": 64, "gpus": gpus, "fits": True}
+        return {"own": own, "chosen": {"zero": zero, "micro_batch": micro_batch, "gpus": gpus}}
+
+    assert list(show.typed(8, {"joint": layouts(8, 341, None)})) == [
+        "On 8 GPUs, stage joint (ZeRO-1, micro_batch 64): for the chosen layout: micro_batch=341 deepspeed=null"
+    ]
+    plan = {
+        "assumed": Assumptions().__dict__ | {"link_gb_s": 1, "network_gb_s": 1, "node": 8},
+        "gpus": 64,
+        "stages": [{"name": "joint", "saving": 0} | layouts(64, 128, 1)],
+        "cheapest": {"gpus": 8, "days": 1, "gpu_hours": 192, "stages": {"joint": layouts(8, 341, 2)}},
+    }
+    said = [line for line in show.ending(plan) if line.startswith("On ")]
+    assert [line.partition(" (")[0] for line in said] == ["On 64 GPUs, stage joint", "On 8 GPUs, stage joint"]
+    assert said[0].endswith(": micro_batch=128")
+    assert said[1].endswith(": micro_batch=341 deepspeed.zero_optimization.stage=2")
+
+
+def test_no_number_of_the_scaling_is_cut() -> None:
+    """In a pipe there are 80 columns; the layouts of four stages go on in the next line."""
+    chosen = {"layout": "torch", "micro_batch": 512}
+    stages = {name: {"chosen": chosen} for name in ("codes", "image", "text", "joint")}
+    row = {"gpus": 1024, "days": 563.8, "gpu_hours": 13530.1, "stages": stages}
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(show.scaling({"scaling": [row], "cheapest": None}))
+    said = screen.file.getvalue()
+    assert all(word in said for word in ("GPUs", "GPU-hours", "efficiency", "1024", "563.8", "13,530.1", "100%"))
+    assert said.count("x512") == 4 and "\u2026" not in said
+
+
+def test_short_times_are_no_zeros() -> None:
+    assert [show.span(time) for time in (13530.12, 1.0, 0.52, 0.000123)] == ["13,530.1", "1.0", "0.52", "0.00012"]
 
 
 def test_a_calibration_measures_this_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,8 +157,11 @@ def test_deepspeed_refuses_keys_that_the_recipe_has_elsewhere() -> None:
     ("zero", "expected"),
     [
         (2, "deepspeed.zero_optimization: '2' should be a mapping"),
-        ({"stage": 4}, "no stage '4'; have: 0, 1, 2, 3"),
-        ({"stage": "two"}, "no stage 'two'; have: 0, 1, 2, 3"),
+        ({"stage": 4}, "stage: should be one of the numbers 0, 1, 2, 3, given 4"),
+        ({"stage": "two"}, "should be one of the numbers 0, 1, 2, 3, given 'two'"),
+        ({"stage": "2"}, "should be one of the numbers 0, 1, 2, 3, given '2'"),
+        ({"stage": True}, "should be one of the numbers 0, 1, 2, 3, given True"),
+        ({"stage": 2.0}, "should be one of the numbers 0, 1, 2, 3, given 2.0"),
     ],
 )
 def test_deepspeed_stages_that_do_not_exist(zero: Any, expected: str) -> None:
@@ -166,4 +169,22 @@ def test_deepspeed_stages_that_do_not_exist(zero: Any, expected: str) -> None:
 
     with pytest.raises(RecipeError) as caught:
         DeepSpeed(*made(), OPTIONS, "fp32", {"zero_optimization": zero})
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"checkpoint": {"tag_validation": "often"}}, "deepspeed: Checkpoint config contains invalid"),
+        (
+            {"zero_optimization": {"stage": 1, "reduce_bucket_size": -1}},
+            "zero_optimization.reduce_bucket_size: Input",
+        ),
+    ],
+)
+def test_what_deepspeed_itself_does_not_accept(config: dict[str, Any], expected: str) -> None:
+    from vltk.train.engines.deepspeed import DeepSpeed
+
+    with pytest.raises(RecipeError) as caught:
+        DeepSpeed(*made(), OPTIONS, "fp32", config)
     assert expected in str(caught.value)

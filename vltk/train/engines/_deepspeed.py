@@ -23,6 +23,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 
 import deepspeed  # noqa: E402
 from deepspeed import utils as deepspeed_utils  # noqa: E402
+from deepspeed.runtime.config import DeepSpeedConfigError  # noqa: E402
 from deepspeed.runtime.engine import DeepSpeedEngine  # noqa: E402
 from deepspeed.runtime.zero import parameter_offload  # noqa: E402
 from deepspeed.runtime.zero import utils as zero_utils  # noqa: E402
@@ -82,10 +83,11 @@ def tamed(module: nn.Module) -> Iterator[None]:
         ):
             yield
     except ValidationError as error:
-        problems = [
-            f"deepspeed: {'.'.join(map(str, p['loc']))}: {p['msg']}, not {p['input']!r}" for p in error.errors()
-        ]
+        place = "deepspeed.zero_optimization" if error.title == "DeepSpeedZeroConfig" else "deepspeed"
+        problems = [f"{place}.{'.'.join(map(str, p['loc']))}: {p['msg']}, not {p['input']!r}" for p in error.errors()]
         raise RecipeError(problems) from error
+    except DeepSpeedConfigError as error:
+        raise RecipeError(f"deepspeed: {error}") from error
     finally:
         logger.removeFilter(wanted)
 
