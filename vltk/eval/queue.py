@@ -128,11 +128,7 @@ class Queue:
 
 def failures(found: Sequence[Evaluation]) -> list[str]:
     """A line each."""
-    return [
-        f"{one.content['run']}: {one.task}: {str(one.content['error']).splitlines()[0]}"
-        for one in found
-        if not one.done
-    ]
+    return [f"{one.content['run']}: {one.task}: {one.error}" for one in found if not one.done]
 
 
 def cost(choice: Choice) -> float:
