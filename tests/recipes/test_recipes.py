@@ -167,7 +167,8 @@ def test_a_split_that_cuts_groups_is_refused(
 
 
 def test_the_queue_is_part_of_a_checkpoint(home: Path) -> None:
-    assert call("train", "blip-tiny", DEBUG, "name=queued", "streams.pairs.objectives.itc_momentum.queue=6") == 0
+    given = ["name=queued", "streams.contrast=null", "streams.pairs.objectives.itc_momentum.queue=6"]
+    assert call("train", "blip-tiny", DEBUG, *given) == 0
     held = [saved(home / f"runs/queued/train/checkpoints/step-{step:08d}") for step in (1, 2)]
     queue, ids, at = (f"objectives.pairs.itc_momentum.{name}" for name in ("image_queue", "queue_ids", "queue_at"))
     assert [int(state["weights"][at]) for state in held] == [4, 2]
