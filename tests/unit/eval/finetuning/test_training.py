@@ -41,10 +41,11 @@ def test_a_killed_training_goes_on_bit_for_bit(
     save = loop._save
     with monkeypatch.context() as patch:
 
-        def killed(*given: Any) -> None:
-            save(*given)
+        def killed(*given: Any) -> bool:
+            written = save(*given)
             if given[-1] == 4:
                 raise KeyboardInterrupt
+            return written
 
         patch.setattr(loop, "_save", killed)
         with pytest.raises(KeyboardInterrupt):
