@@ -24,14 +24,18 @@ from typing import Any
 
 from rich.table import Table
 
-from vltk.data.dataset import data_root
-from vltk.log import console
-from vltk.plan import host
-from vltk.plan.calibrate import BESIDE, TIMED, WARM, Calibration, calibrate
-from vltk.plan.count import StageCount
-from vltk.plan.make import counted
-from vltk.plan.stage import How
-from vltk.recipe import Recipe, load
+from vltk import launch
+
+launch.before_torch()  # as `vltk train` does, whose steps are predicted
+
+from vltk.data.dataset import data_root  # noqa: E402
+from vltk.log import console  # noqa: E402
+from vltk.plan import host  # noqa: E402
+from vltk.plan.calibrate import BESIDE, TIMED, WARM, Calibration, calibrate  # noqa: E402
+from vltk.plan.count import StageCount  # noqa: E402
+from vltk.plan.make import counted  # noqa: E402
+from vltk.plan.stage import How  # noqa: E402
+from vltk.recipe import Recipe, load  # noqa: E402
 
 SKIPPED = 3  # steps of a stream that are not counted
 ALONE = [  # the joint stage behind a tokenizer of a few steps

@@ -9,7 +9,7 @@ import pytest
 
 from vltk import launch
 
-launch.yield_cores()  # as the command line does, before a test imports torch
+launch.before_torch()  # as the command line does, before a test imports torch
 
 from tests import harness  # noqa: E402
 

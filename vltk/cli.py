@@ -39,8 +39,7 @@ Overrides = Annotated[
 
 def main() -> None:
     """Runs a command; a mistake that the user can mend is one message and an exit code, without a traceback."""
-    launch.yield_cores()
-    launch.forget_kernels()
+    launch.before_torch()
     launch.die_with_launcher()
     try:
         app()

@@ -26,21 +26,14 @@ PORTS = range(20_000, 40_000)
 PR_SET_PDEATHSIG = 1
 
 
-def yield_cores() -> None:
-    """Threads of OpenMP that wait sleep instead of spinning, unless the user says otherwise; before torch is imported.
+def before_torch() -> None:
+    """What the command line sets before torch is imported, unless the user says otherwise.
 
-    Spinning threads hold the cores that another busy process, or the loader, could use.
+    Threads of OpenMP that wait sleep: spinning ones hold the cores that another busy process, or the loader, could use.
+    On a CPU oneDNN keeps the last 256 kernels that it made, and not 1,024: it makes one for each shape of a product,
+    and packed texts have another number of tokens in each step, so that most are hardly used again.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def forget_kernels() -> None:
-    """On a CPU oneDNN keeps the last 256 kernels that it made, and not 1,024, unless the user says otherwise; before
-    torch is imported.
-
-    It makes one for each shape of a product, and packed texts have another number of tokens in each step: what is kept
-    is hardly used again, and took 0.4 GB of 1.8 after 100 steps of `mlm-tiny` at an equal pace.
-    """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
 
 

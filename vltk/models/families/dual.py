@@ -6,20 +6,18 @@ each encoder's CLS behind its pooler. CLIP's image tower has no pooler.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltk.models.heads import Pooler, clamped_scale
-from vltk.models.layers import Rows, init_weights
-from vltk.models.tokens import Text, Tokens
+from vltk.models.families.clip import Clip
+from vltk.models.heads import Pooler
+from vltk.models.tokens import Tokens
 from vltk.parts import Choice, From
 
 
-class Dual(nn.Module):
+class Dual(Clip):
     """An image encoder, a text encoder and a shared embedding space of width `embedding`.
 
     `image_pooler`: whether the image encoder's CLS goes through a pooler; the text encoder's always does.
@@ -34,23 +32,9 @@ class Dual(nn.Module):
         image_pooler: bool = True,
         temperature: float = 0.07,
     ) -> None:
-        super().__init__()
-        self.image, self.text, self.embedding = image.build(), text.build(), embedding
+        super().__init__(image=image, text=text, embedding=embedding, temperature=temperature)
         self.image_pooler = Pooler(self.image.width) if image_pooler else nn.Identity()
         self.text_pooler = Pooler(self.text.width)
-        self.image_projection = nn.Linear(self.image.width, embedding, bias=False)
-        self.text_projection = nn.Linear(self.text.width, embedding, bias=False)
-        init_weights(self.image_projection, std=self.image.width**-0.5)
-        init_weights(self.text_projection, std=self.text.width**-0.5)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
-
-    def encode_images(self, images: Tensor, masks: list[Tensor | None], reads: list[Rows | None]) -> list[Tokens]:
-        """images (B, 3, S, S); a mask (B, N) or None and the rows read a pass -> tokens (B, 1 + N, D) a pass."""
-        return self.image.encode(images, masks, reads)
-
-    def encode_texts(self, passes: list[Text], reads: list[Rows | None]) -> list[Tokens]:
-        """Passes of one shape -> tokens (B, T, D) a pass."""
-        return self.text.encode(passes, reads)
 
     def embed_image(self, image: Tokens) -> Tensor:
         """(B, E), normalised."""
@@ -59,7 +43,3 @@ class Dual(nn.Module):
     def embed_text(self, text: Tokens) -> Tensor:
         """(B, E), normalised."""
         return F.normalize(self.text_projection(self.text_pooler(text.cls)).float(), dim=-1)
-
-    def scale(self) -> Tensor:
-        """() the factor on similarities, at most 100."""
-        return clamped_scale(self.logit_scale)
