@@ -43,12 +43,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--shipped", action="store_true", help="transformers with its codebook in the step too")
     parser.add_argument("--checkpoint-activations", action="store_true", help="ours with that key of the recipe too")
+    parser.add_argument(
+        "--profile", action="store_true", help="where the time of ours goes, by operator; no comparison"
+    )
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object, the last line")
     given = parser.parse_args()
     others = {"shipped": given.shipped, "again": given.checkpoint_activations}
     if given.shipped and given.stream == "text":
         parser.error("--shipped: texts have no codes; take the stream image or pairs")
     count = given.batch or SIZES[given.size].batch
+    if given.profile:
+        print(profile(given.size, given.stream, count, given.rounds, given.threads))
+        return
     found = measure(given.size, given.stream, count, given.rounds, given.threads, **others)
     print(table(found))
     if given.json:
@@ -84,6 +90,18 @@ def measure(
         "loss_differences": differences, "peak_gib": peak, "kept_mib": kept, "ceilings": ceilings,
         "seconds": {kind: [one.wall for one in own] for kind, own in spent.items()},
     }  # fmt: skip
+
+
+def profile(name: str, stream: str, count: int, rounds: int, threads: int) -> str:
+    """A table of the operators of our step by their own time, over so many steps behind the first ones."""
+    torch.set_num_threads(threads)
+    ours = Ours(SIZES[name], stream, count)
+    for _ in range(WARM):
+        ours.step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
+        for _ in range(rounds):
+            ours.step()
+    return str(seen.key_averages(group_by_input_shape=True).table(sort_by="self_cpu_time_total", row_limit=30))
 
 
 def compared(ours: Contestant, theirs: Contestant) -> dict[str, float]:
