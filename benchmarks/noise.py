@@ -43,6 +43,7 @@ def main() -> None:
     making.add_argument("--share", type=float, required=True)
     making.add_argument("--seed", type=int, default=0)
     making.add_argument("--captions", type=int, help="only so many of an image, the first ones, as web images have one")
+    making.add_argument("--images", type=_range, default=slice(None), metavar="FROM:TO", help="these images alone")
     finding = verbs.add_parser("find")
     finding.add_argument("recipe")
     finding.add_argument("overrides", nargs="*")
@@ -51,20 +52,28 @@ def main() -> None:
     finding.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.verb == "make":
-        records = deranged(given.source, given.share, given.seed, given.captions)
+        records = deranged(given.source, given.share, given.seed, given.captions, given.images)
         made = write_dataset(dataset_folder(given.name), records, {"kind": NOISY})
         print(f"{given.name}: {made.samples:,} samples, {round(given.share * made.samples):,} with captions of others")
         return
     show(found(given.recipe, given.overrides, given.calibrate, given.threshold), given.json)
 
 
-def deranged(source: str, share: float, seed: int, captions: int | None = None) -> Iterator[Record]:
+def _range(text: str) -> slice:
+    first, _, end = text.partition(":")
+    return slice(int(first or 0), int(end) if end else None)
+
+
+def deranged(
+    source: str, share: float, seed: int, captions: int | None = None, images: slice = slice(None)
+) -> Iterator[Record]:
     """The samples of a data set with their first `captions`; `share` of them, drawn by the seed, pass these round."""
     dataset = open_dataset(source)
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(dataset))[: round(share * len(dataset))]
+    positions = np.arange(len(dataset))[images]
+    chosen = rng.permutation(positions)[: round(share * len(positions))]
     giver = dict(zip(chosen.tolist(), np.roll(chosen, 1).tolist(), strict=True))
-    for position in range(len(dataset)):
+    for position in positions.tolist():
         sample = dataset.read(position)
         texts = dataset.read(giver[position]).texts if position in giver else sample.texts
         yield Record(sample.key, sample.image, texts[:captions], sample.meta | {NOISY: position in giver})

@@ -22,10 +22,10 @@ OPTIONS = ["train", "clip-tiny", DEBUG, "steps=40", "checkpoint.every=10", "log_
 TWO = ["--gpus", "2"]
 
 
-def rank_of(launcher: subprocess.Popen[str], rank: int | None, run: str) -> int:
-    """The process of a rank, or of any that this launcher has started, once the run has a checkpoint."""
+def rank_of(launcher: subprocess.Popen[str], rank: int | None, run: str, sign: str = "checkpoints/step-*[0-9]") -> int:
+    """The process of a rank, or of any that this launcher has started, once the run has what `sign` matches."""
     deadline = time.monotonic() + 240
-    while not list(Path(f"runs/{run}/train/checkpoints").glob("step-*[0-9]")):
+    while not list(Path(f"runs/{run}/train").glob(sign)):
         assert launcher.poll() is None and time.monotonic() < deadline, launcher.communicate()
         time.sleep(0.02)
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
@@ -149,9 +149,10 @@ def test_the_first_rank_is_killed(home: Path) -> None:
 
 
 def test_a_step_hangs_for_a_while(home: Path) -> None:
-    """The rank that had stood still lives again when the first one has ended: the hang is what is told."""
-    process = start(*OPTIONS, *TWO, "name=hung", "steps=4000", "faults.hang=4")
-    ranks = [rank_of(process, rank, "hung") for rank in (0, 1)]
+    """The rank that had stood still lives again when the first one has ended: the hang is what is told. Not in a
+    checkpoint, which may take long."""
+    process = start(*OPTIONS, *TWO, "name=hung", "steps=40000", "checkpoint.every=40000", "faults.hang=4")
+    ranks = [rank_of(process, rank, "hung", "metrics.jsonl") for rank in (0, 1)]
     os.kill(ranks[1], signal.SIGSTOP)
     while Path(f"/proc/{ranks[0]}").exists():
         time.sleep(0.05)
