@@ -48,6 +48,7 @@ def main() -> None:
     finding.add_argument("recipe")
     finding.add_argument("overrides", nargs="*")
     finding.add_argument("--calibrate")
+    finding.add_argument("--by", choices=["itm", "itc"], default="itm", help="probability of a match, or cosine")
     finding.add_argument("--threshold", type=float, default=0.5)
     finding.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
         made = write_dataset(dataset_folder(given.name), records, {"kind": NOISY})
         print(f"{given.name}: {made.samples:,} samples, {round(given.share * made.samples):,} with captions of others")
         return
-    show(found(given.recipe, given.overrides, given.calibrate, given.threshold), given.json)
+    show(found(given.recipe, given.overrides, given.calibrate, given.threshold, given.by), given.json)
 
 
 def _range(text: str) -> slice:
@@ -81,27 +82,27 @@ def deranged(
 
 @dataclass(frozen=True)
 class Judged:
-    """The web texts of a data set: probability of a match, whether they are noise, and their images by number (N,)."""
+    """The web texts of a data set: score, whether they are noise, and their images by number (N,)."""
 
-    itm: NDArray[np.float64]
+    score: NDArray[np.float64]
     noisy: NDArray[np.bool_]
     image: NDArray[np.int64]
 
     def rejected(self, threshold: float, counts: Any, of: Any = None) -> Any:
         """Share of the texts below the threshold, of `of` or of all; counts (..., I): how often each image is drawn."""
         weight = counts[..., self.image] * (1 if of is None else of)
-        return (weight * (self.itm < threshold)).sum(-1) / np.maximum(weight.sum(-1), 1)
+        return (weight * (self.score < threshold)).sum(-1) / np.maximum(weight.sum(-1), 1)
 
 
-def read(job: jobs.Job, name: str) -> Judged:
+def read(job: jobs.Job, name: str, by: str) -> Judged:
     rows: list[tuple[float, bool, int]] = []
     for shard in job.shards:
         if shard.dataset.name == name:
             noise = {key: noisy for key, noisy in _labels(shard.dataset, shard.positions)}
             for image, (key, texts) in enumerate(score.tables(job).by_key(shard.name), len(rows)):
-                rows += [(row["itm"], noise[key], image) for row in texts if row["source"] == WEB]
-    itm, noisy, image = zip(*rows, strict=True)
-    return Judged(np.array(itm), np.array(noisy), np.unique(image, return_inverse=True)[1])
+                rows += [(row[by], noise[key], image) for row in texts if row["source"] == WEB]
+    given, noisy, image = zip(*rows, strict=True)
+    return Judged(np.array(given), np.array(noisy), np.unique(image, return_inverse=True)[1])
 
 
 def _labels(dataset: Dataset, positions: range) -> Iterator[tuple[str, bool]]:
@@ -110,25 +111,25 @@ def _labels(dataset: Dataset, positions: range) -> Iterator[tuple[str, bool]]:
         yield sample.key, bool(sample.meta[NOISY])
 
 
-def found(recipe: str, overrides: list[str], calibrate: str | None, threshold: float) -> list[dict[str, Any]]:
+def found(recipe: str, overrides: list[str], calibrate: str | None, threshold: float, by: str) -> list[dict[str, Any]]:
     """A row a data set."""
     job = jobs.load(recipe, overrides, force=True)
     rows = []
     for name in job.options.data:
-        own = read(job, name)
-        row = {"data": name, "texts": len(own.itm), "noise": 100 * own.noisy.mean(), **_finding(own, threshold)}
+        own = read(job, name, by)
+        row = {"data": name, "texts": len(own.score), "noise": 100 * own.noisy.mean(), **_finding(own, threshold)}
         if calibrate is not None and calibrate != name:
-            row |= _estimate(own, read(job, calibrate), threshold)
+            row |= _estimate(own, read(job, calibrate, by), threshold)
         rows.append(row)
     return rows
 
 
 def _finding(own: Judged, threshold: float) -> dict[str, Any]:
     """Noise is what is to be found: rejected and noisy is right."""
-    rejected = own.itm < threshold
+    rejected = own.score < threshold
     hits = int((rejected & own.noisy).sum())
     f1 = 100 * 2 * hits / max(1, int(rejected.sum()) + int(own.noisy.sum()))
-    auroc = roc_auc(-own.itm, own.noisy.astype(int)) if 0 < own.noisy.mean() < 1 else None
+    auroc = roc_auc(-own.score, own.noisy.astype(int)) if 0 < own.noisy.mean() < 1 else None
     return {"auroc": auroc, "f1": f1, "rejected": 100 * rejected.mean()}
 
 

@@ -38,7 +38,7 @@ class Utilisation:
     def __init__(self, device: torch.device, precision: Precision) -> None:
         self._device, self._dtype = device, LOW.get(precision, torch.float32)
         self._flops: dict[str, Flops] = {}
-        self._ceiling: float | None = None
+        self._ceiling = 0.0
 
     def counting(self, stream: str) -> AbstractContextManager[object]:
         """Around forward and backward of a step."""
@@ -48,6 +48,7 @@ class Utilisation:
         """MFU of so many steps by stream in `window` seconds; None in the first seconds that were `trained`."""
         if trained < PATIENCE:
             return None
-        if self._ceiling is None:
-            self._ceiling = products(self._device, self._dtype, PROBE)
-        return sum(count * self._flops[stream].total for stream, count in steps.items()) / window / self._ceiling
+        reached = sum(count * self._flops[stream].total for stream, count in steps.items()) / window
+        if reached > self._ceiling:  # not measured yet, or while others used the machine
+            self._ceiling = max(self._ceiling, products(self._device, self._dtype, PROBE))
+        return reached / self._ceiling

@@ -68,6 +68,8 @@ def test_mfu_is_that_of_the_steps_of_a_row(monkeypatch: pytest.MonkeyPatch, caps
             (torch.randn(5, 10) @ weight).sum().backward()
     assert found.of({"image": 3}, 0.5, trained=99) is None and not asked
     assert found.of({"image": 3}, 0.5, trained=101) == pytest.approx(3 * 2 * (2 * 5 * 10 * 20) / 0.5 / 3.0e6)
+    monkeypatch.setattr(utilisation, "products", lambda *given: 6.0e6)  # the first time, others used the machine
+    assert found.of({"image": 1000}, 1.0, trained=101) == pytest.approx(4.0e6 / 6.0e6)
     recorder = Recorder(0.0, found)
     recorder.add(1, "image", record(), 8, 1.0)
     (row,) = recorder.rows(1, 1e-3, 0.0)
