@@ -25,8 +25,9 @@ from vltk.data.shard import Record, write_dataset
 from vltk.data.sources import shapes
 from vltk.models.encoders.med import MARKS
 from vltk.needs import DATA_OPTIONS
-from vltk.recipe import Recipe, available, glance
+from vltk.recipe import Recipe, available, glance, sweeps
 from vltk.run import RunFolder
+from vltk.sweep.load import load as load_sweep
 from vltk.whole import seal
 
 ROOT = Path(vltk.__file__).parent.parent
@@ -50,10 +51,11 @@ _context.set_forkserver_preload(["vltk.pipeline", "vltk.train.engines.torch"])
 
 
 def make_data(root: Path) -> None:
-    """Tiny `shapes`, and a stand-in for every data set and vocabulary that a shipped recipe names."""
+    """Tiny `shapes`, and a stand-in for every data set and vocabulary that a shipped recipe or sweep names."""
     shapes.generate(root, sizes=SIZES)
     words = (root / "shapes" / "vocab.txt").read_text(encoding="utf-8").splitlines()
     recipes = [glance(name) for name in RECIPES]
+    recipes += [sweep.recipe(variant, 0) for sweep in map(load_sweep, sweeps()) for variant in sweep.variants]
     wanted, least = dict[str, str](), dict[str, int]()
     for recipe in recipes:
         for name, part in kinds(recipe).items():

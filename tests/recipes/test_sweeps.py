@@ -18,7 +18,7 @@ VARIANTS = [(name, variant) for name in SWEEPS for variant in load(name).variant
 
 def test_the_readme_names_them() -> None:
     line = (ROOT / "README.md").read_text(encoding="utf-8").partition("Sweeps: ")[2].partition("\n\n")[0]
-    assert re.findall(r"`([\w-]+)`", line) == SWEEPS == ["flava-ablations", "flava-flickr8k-start"]
+    assert re.findall(r"`([\w-]+)`", line) == SWEEPS == ["blip-capfilt-tiny", "flava-ablations", "flava-flickr8k-start"]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
