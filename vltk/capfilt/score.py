@@ -69,7 +69,8 @@ def normalised(text: str, max_words: int) -> str:
 def _make(shard: Shard, job: Job, model: Model | None, made: Tables, facts: dict[str, Any]) -> str:
     rows = list(_human(shard) if shard.human else _rows(shard, job, model))
     made.write(shard.name, rows, facts)
-    return f"{len(rows):,} texts of {len(shard.positions):,} images"
+    why = "people wrote them" if shard.human else "no filter" if model is None else None
+    return f"{len(rows):,} texts of {len(shard.positions):,} images" + (f", not scored: {why}" if why else "")
 
 
 def _human(shard: Shard) -> Iterator[Row]:

@@ -141,8 +141,11 @@ def test_people_are_never_filtered(place: Path) -> None:
     assert all(row["key"] not in {f"s{n}" for n in range(100, 109)} for row in rows if row["source"] == "generated")
 
 
-def test_captions_without_a_filter_and_a_filter_without_captions(place: Path) -> None:
+def test_captions_without_a_filter_and_a_filter_without_captions(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made(place, filter=None, select="all", output="captioned")
+    assert "score: web/00000 (1 of 4): 36 texts of 12 images, not scored: no filter\n" in capsys.readouterr().out
     assert all(len(sample.texts) >= 2 for sample in samples("captioned").values()) and len(samples("captioned")) == 40
     made(place, name="filtered", captioner=None, output="filtered")
     sources = {told["source"] for sample in samples("filtered").values() for told in sample.meta["capfilt"]}
