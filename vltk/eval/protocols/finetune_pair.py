@@ -7,20 +7,17 @@ norm of 1, dropout in the head alone, and the last step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vltk.eval.finetuning.plan import Budget, Count, Limit, Plan, Rate, Steps, Test, by_split
-from vltk.eval.results import Score
-
-if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost
-    from vltk.eval.features import Subject
+from vltk.eval.protocols._planned import Planned
 
 OPTIMIZER: dict[str, Any] = {"weight_decay": 1e-2, "schedule": "cosine", "clip": 1.0}
 HEAD: dict[str, Any] = {"head_width": 1536, "activation": "gelu", "dropout": 0.1}
 DROPOUT = 0.0
 
 
-class FinetunePair:
+class FinetunePair(Planned):
     """Every metric on `test` of image encoder, text encoder and fusion trained on `train`, the median over `seeds`.
 
     A run without fusion has its image and text vectors put together under the same head. Samples with `answers` are
@@ -57,27 +54,3 @@ class FinetunePair:
             encoder_dropout=DROPOUT, select=select, evaluations=evaluations, budget=budget, seeds=seeds, limit=limit,
             random_weights=random_weights, micro_batch=micro_batch,
         )  # fmt: skip
-
-    @property
-    def data_sets(self) -> list[str]:
-        return [self.plan.train, *self.plan.test]
-
-    @property
-    def cost(self) -> float:
-        """In images encoded."""
-        return self.plan.cost
-
-    @property
-    def reads(self) -> list[str]:
-        """Parts of the model."""
-        return self.plan.reads
-
-    @property
-    def metrics(self) -> list[str]:
-        return self.plan.metrics
-
-    def __call__(self, subject: Subject) -> list[Score]:
-        """Raises VltkError for a run without one of the encoders, data without the label, a sample that is broken."""
-        from vltk.eval.finetuning.task import finetune
-
-        return finetune(subject, self.plan)

@@ -6,13 +6,10 @@ Ours: no dropout on attention weights, and one [SEP] between two sentences.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vltk.eval.finetuning.plan import Budget, Count, Limit, Plan, Rate, Steps, Test, by_split
-from vltk.eval.results import Score
-
-if TYPE_CHECKING:  # features imports torch: seconds that a message about missing data must not cost
-    from vltk.eval.features import Subject
+from vltk.eval.protocols._planned import Planned
 
 OPTIMIZER: dict[str, Any] = {
     "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.1, "schedule": "linear", "clip": None,
@@ -21,7 +18,7 @@ HEAD: dict[str, Any] = {"activation": "tanh", "dropout": 0.1}  # RobertaClassifi
 DROPOUT = 0.1
 
 
-class FinetuneText:
+class FinetuneText(Planned):
     """Every metric on `test` of the text encoder fine-tuned on `train`, the median over `seeds` trainings.
 
     test: a split, or several with what stands before their metrics; null holds out a fifth of `train`.
@@ -57,27 +54,3 @@ class FinetuneText:
             encoder_dropout=DROPOUT, select=select, evaluations=evaluations, budget=budget, seeds=seeds, limit=limit,
             random_weights=random_weights, micro_batch=micro_batch,
         )  # fmt: skip
-
-    @property
-    def data_sets(self) -> list[str]:
-        return [self.plan.train, *self.plan.test]
-
-    @property
-    def cost(self) -> float:
-        """In images encoded."""
-        return self.plan.cost
-
-    @property
-    def reads(self) -> list[str]:
-        """Parts of the model."""
-        return self.plan.reads
-
-    @property
-    def metrics(self) -> list[str]:
-        return self.plan.metrics
-
-    def __call__(self, subject: Subject) -> list[Score]:
-        """Raises VltkError for a run without text encoder, data without the label, a text or a label that is broken."""
-        from vltk.eval.finetuning.task import finetune
-
-        return finetune(subject, self.plan)
