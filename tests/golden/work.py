@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests import tiny
+from vltk.models import packing
 from vltk.parts import choose
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
@@ -34,8 +36,9 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@patch.object(packing, "MULTIPLE", 1)
 def work() -> dict[str, dict[str, int]]:
-    """By stream, of a step in bf16 that is not the first one; a quarter of the text is padding."""
+    """By stream, of a step in bf16 that is not the first one; a quarter of the text is padding, and none is packed."""
     model, codes = tiny.flava(), tiny.Cached()
     parts = {
         stream: {name: choose("objectives", name).build(model=model, codes=codes) for name in names}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests import tiny
+from vltk.models import packing as module
 from vltk.models.layers import Rows, Transformer, causal_mask, padding_mask
 from vltk.models.packing import Packing
 from vltk.train.accumulate import run_step
@@ -16,6 +17,14 @@ from vltk.train.accumulate import run_step
 B, N, D = 5, 9, 16
 LENGTHS = torch.tensor([9, 4, 7, 2, 9])
 REAL = torch.arange(N) < LENGTHS[:, None]
+
+
+@pytest.fixture(autouse=True, params=[1, 8, 64], ids="multiple-{}".format)
+def taken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """(B, N): the real tokens, alone, with one of padding up to a multiple of 8, with all padding."""
+    monkeypatch.setattr(module, "MULTIPLE", request.param)
+    extra = {1: torch.zeros_like(REAL), 8: torch.arange(B * N).view(B, N) == N + 4, 64: ~REAL}
+    return REAL | extra[request.param]
 
 
 def packing() -> Packing:
@@ -32,26 +41,27 @@ def transformer(norm: str) -> Transformer:
     return made
 
 
-def test_real_tokens_stand_behind_one_another() -> None:
+def test_tokens_stand_behind_one_another(taken: Tensor) -> None:
     x = torch.randn(B, N, D)
-    assert torch.equal(packing().pack(x), x[REAL])
-    assert torch.equal(packing().pad(x[REAL])[REAL], x[REAL])
+    assert torch.equal(packing().pack(x), x[taken])
+    assert torch.equal(packing().pad(x[taken])[taken], x[taken])
     index = torch.tensor([[8, 0], [3, 1], [6, 2], [1, 0], [0, 8]])
-    assert torch.equal(x[REAL][packing().numbers(index)], x.gather(1, index[..., None].expand(-1, -1, D)))
-    assert torch.equal(packing().slots[REAL], torch.arange(int(LENGTHS.sum())))
+    assert torch.equal(x[taken][packing().numbers(index)], x.gather(1, index[..., None].expand(-1, -1, D)))
+    assert torch.equal(packing().slots[taken], torch.arange(int(taken.sum())))
+    assert (packing().slots[~taken] == int(taken.sum())).all()
     twice = packing().repeated(2)
-    assert torch.equal(twice.pack(torch.cat([x, 2 * x])), torch.cat([x[REAL], 2 * x[REAL]]))
-    assert torch.equal(twice.slots[B:][REAL], int(LENGTHS.sum()) + packing().slots[REAL])
+    assert torch.equal(twice.pack(torch.cat([x, 2 * x])), torch.cat([x[taken], 2 * x[taken]]))
+    assert torch.equal(twice.slots[B:][taken], int(taken.sum()) + packing().slots[taken])
 
 
 def test_nothing_is_packed_where_nothing_is_padded() -> None:
     assert Packing.of(torch.full((B,), N), N) is None
 
 
-def test_gradients_go_where_the_tokens_came_from() -> None:
+def test_gradients_go_where_the_tokens_came_from(taken: Tensor) -> None:
     x = torch.randn(B, N, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(packing().pack, x)
-    assert torch.autograd.gradcheck(lambda rows: packing().pad(rows)[REAL], x[REAL].detach().requires_grad_())
+    assert torch.autograd.gradcheck(lambda rows: packing().pad(rows)[taken], x[taken].detach().requires_grad_())
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

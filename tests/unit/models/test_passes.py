@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests import tiny
+from vltk.models import packing
 from vltk.models.encoded import Encoded
 from vltk.models.passes import Plan
 from vltk.models.positions import resized
@@ -87,7 +88,8 @@ def test_two_towers_run_once_each() -> None:
     assert seen == [SIZE, SIZE]
 
 
-def test_the_last_block_runs_only_at_rows_that_are_read() -> None:
+def test_the_last_block_runs_only_at_rows_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MULTIPLE", 1)
     model = tiny.flava()
     seen: dict[str, list[int]] = {}
     for name in ("image", "text", "fusion"):
