@@ -51,11 +51,24 @@ def test_found(place: Path) -> None:
             low = 0.8 if sample.meta["noisy"] else 0.1
             scores = [0.2 * rng.random() + (0.3 if rng.random() < low else 0.6) for _ in sample.texts]
             rows += [
-                {"key": sample.key, "number": n, "source": "web", "text": "x", "itm": s} for n, s in enumerate(scores)
+                {"key": sample.key, "number": n, "source": "web", "text": "x", "itm": s, "itc": 2 * s - 1}
+                for n, s in enumerate(scores)
             ]
         score.tables(job).write(shard.name, rows, {})
-    dev, train = sorted(noise.found(str(place / "try.yaml"), [], "dev", 0.55), key=lambda row: str(row["data"]))
+    path = str(place / "try.yaml")
+    dev, train = sorted(noise.found(path, [], "dev", 0.55, "itm"), key=lambda row: str(row["data"]))
     assert (train["texts"], train["noise"]) == (400, pytest.approx(40)) and "estimate" not in dev
     assert train["rejected"] == pytest.approx(40 * 0.8 + 60 * 0.1, abs=4)
     assert train["estimate"] == pytest.approx(40, abs=5) and train["low"] < 40 < train["high"]
     assert 80 < train["auroc"] < 98 and 75 < train["f1"] < 90
+    by_cosine = {row["data"]: row for row in noise.found(path, [], "dev", 0.1, "itc")}
+    assert by_cosine == {"train": train, "dev": dev}
+
+
+def test_a_part_of_the_images(place: Path) -> None:
+    """Captions pass round among these alone."""
+    part = list(noise.deranged("clean", 0.5, 0, 1, slice(20, 60)))
+    own = list(noise.deranged("clean", 0, 0, 1))[20:60]
+    assert [record.key for record in part] == [record.key for record in own]
+    assert all(len(record.texts) == 1 for record in part) and sum(record.meta["noisy"] for record in part) == 20
+    assert sorted(record.texts for record in part) == sorted(record.texts for record in own)
