@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import statistics
 
 import pytest
 import torch
@@ -19,8 +20,13 @@ def faults() -> int:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="another allocator than glibc's")
 def test_memory_is_kept_for_the_next_step() -> None:
+    """Mostly: a small object that is made in between may take a bit of a block, which is then too small."""
     keep_freed(torch.device("cpu"))
-    torch.ones(SIZE)
-    before = faults()
-    torch.ones(SIZE)
-    assert faults() - before < SIZE * 4 / 4096 / 8
+    small = [torch.ones(1) for _ in range(1000)]
+    del small[::2]  # what small objects are made of from here on
+    rounds = []
+    for _ in range(7):
+        before = faults()
+        torch.ones(SIZE)
+        rounds.append(faults() - before)
+    assert statistics.median(rounds) < SIZE * 4 / 4096 / 8
