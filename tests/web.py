@@ -85,10 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404)
 
     def _good(self, number: int) -> None:
-        with self.server.counted():
-            if self.server.delay:
-                time.sleep(self.server.delay)
-            self._send(self.server.body(number % GOOD_POOL))
+        with self.server.counted():  # until the answer goes out: with its last byte the next request may already come
+            time.sleep(self.server.delay)
+        self._send(self.server.body(number % GOOD_POOL))
 
     def _send(self, body: bytes, headers: list[tuple[str, str]] | None = None, status: int = 200) -> None:
         self._head([("Content-Length", str(len(body))), *(headers or [])], status)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -46,11 +46,19 @@ _UNKNOWN = (  # what an operation without shapes of its own raises: nothing is k
 _aten = torch.ops.aten
 
 
+class _Shapes(FakeTensorMode):
+    """One for a module and all its copies. A copy of torch's own would free what it knows of storages a second time,
+    and the heap with it: copies of a StorageWeakRef (torch/multiprocessing/reductions.py) share one count."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 class Rehearsal:
     """Models, objectives and batches of shapes alone; all of one rehearsal may meet one another."""
 
     def __init__(self) -> None:
-        self.shapes = FakeTensorMode(allow_non_fake_inputs=True)
+        self.shapes = _Shapes(allow_non_fake_inputs=True)
 
     def build(self, choice: Choice, **provided: Any) -> Any:
         """The part, its parameters without memory."""
