@@ -148,7 +148,22 @@ def can_write(model: Any) -> bool:
 
 def can_embed(model: Any) -> bool:
     """Whether the model has contrastive embeddings of image and text."""
-    return hasattr(model, "embed_text") and getattr(model, "text_projection", True) is not None
+    return getattr(model, "embedding", None) is not None
+
+
+def can_guess(model: Any) -> bool:
+    """Whether the model finds hidden words of a text alone."""
+    return getattr(model, "text", None) is not None and "mlm" in getattr(model, "heads", ())
+
+
+ABILITIES: dict[str, tuple[str, Callable[[Any], bool]]] = {  # what a protocol of evaluation may need of a model
+    "image": ("an image encoder", lambda model: getattr(model, "image", None) is not None),
+    "embedding": ("embeddings of images and texts", can_embed),
+    "match": ("a matching head", can_match),
+    "caption": ("a decoder that writes captions", can_write),
+    "words": ("a text encoder with an MLM head", can_guess),
+    "codes": ("a codebook", lambda model: hasattr(model, "num_codes")),
+}
 
 
 def _image_tokens(model: Any, images: Tensor, rows: str | None = "cls") -> Tokens:

@@ -23,6 +23,7 @@ from vltk.data.tokens import TokenDataset
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.hf import HfFolder
 from vltk.models.from_bert import lent
+from vltk.models.inference import ABILITIES
 from vltk.parts import Choice, Unfit
 from vltk.recipe import Found, Recipe, Stage, worded
 from vltk.run import checkpoint_at, load_stage, part_of, split_step
@@ -93,6 +94,7 @@ class _Check:
         yield from sizes
         yield from self._init(stage, model)
         yield from _best(stage)
+        yield from _tasks(stage, model)
         yield from _deepspeed(self.recipe, name, stage)
         yield from _taken_names(stage)
         built: dict[str, dict[str, Any]] = {stream: {} for stream in stage.streams}
@@ -360,6 +362,14 @@ def _best(stage: Stage) -> Iterator[Problem]:
     have = stage.evaluate.tasks[task].build().metrics
     if metric not in have:
         yield ("evaluate", "best"), f"task {task} has no metric '{metric}'; have: {', '.join(have)}"
+
+
+def _tasks(stage: Stage, model: Any) -> Iterator[Problem]:
+    """What scores the model in training finds all that it asks of it."""
+    for name, choice in stage.evaluate.tasks.items():
+        for what, can in (ABILITIES[need] for need in getattr(choice.build(), "needs", ())):
+            if not can(model):
+                yield ("evaluate", "tasks", name), f"{choice.part} needs {what}, and {_described(stage.model)} has none"
 
 
 def _worded(error: Exception, stage: Stage) -> str:

@@ -194,6 +194,26 @@ def test_the_metric_that_decides() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "task", "lacks"),
+    [
+        ("clip-tiny", "{part: caption, data: shapes/dev}", "caption needs a decoder that writes captions"),
+        ("clip-tiny", "{part: retrieval, data: shapes/dev, rerank: 5}", "retrieval needs a matching head"),
+        ("clip-tiny", "{part: tokenizer, train: shapes/dev, test: shapes/dev}", "tokenizer needs a codebook"),
+        ("clip-tiny", "{part: masked_text, data: shapes/dev}", "masked_text needs a text encoder with an MLM head"),
+        ("mlm-tiny", "{part: linear_probe, train: a, test: b, label: c}", "linear_probe needs an image encoder"),
+        (
+            "blip/captioner-tiny",
+            "{part: retrieval, data: shapes/dev}",
+            "retrieval needs embeddings of images and texts",
+        ),
+    ],
+)
+def test_a_task_that_asks_for_more_than_the_model_has(recipe: str, task: str, lacks: str) -> None:
+    (mistake,) = mistakes(recipe, f"evaluate.tasks={{dev: {task}}}", "evaluate.best=null")
+    assert f"evaluate.tasks.dev: {lacks}" in mistake and mistake.endswith(" has none")
+
+
 DINO = """\
 name: whole
 include: [flava/model.yaml]

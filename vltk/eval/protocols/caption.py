@@ -84,6 +84,11 @@ class Caption:
         return [self.data, *([self.nearest] if self.nearest else [])]
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["caption"]
+
+    @property
     def absent(self) -> list[tuple[str, str]]:
         """What it needs besides data and is not there."""
         from vltk import run

@@ -74,6 +74,11 @@ class LinearProbe:
         return {data: [self.feature] for data in self.data_sets}
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["embedding" if self.feature == "embedding" else "image"]
+
+    @property
     def reads(self) -> list[str]:
         """Parts of the model."""
         return ["image", *(["image_projection"] if self.feature == "embedding" else [])]

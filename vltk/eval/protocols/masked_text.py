@@ -38,6 +38,11 @@ class MaskedText:
         return [self.data]
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["words"]
+
+    @property
     def reads(self) -> list[str]:
         """Parts of the model."""
         return ["text", "heads.mlm"]

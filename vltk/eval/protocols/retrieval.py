@@ -67,6 +67,11 @@ class Retrieval:
         return 1 + (self.rerank or 0) * (1 + (self.captions or CAPTIONS)) / 2
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["embedding", *(["match"] if self.rerank else [])]
+
+    @property
     def reads(self) -> list[str]:
         """Parts of the model."""
         return [

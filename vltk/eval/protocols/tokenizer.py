@@ -50,6 +50,11 @@ class VisualTokenizer:
         return [self.train, self.test]
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["codes"]
+
+    @property
     def metrics(self) -> list[str]:
         return [PSNR, PERPLEXITY, USED, DEAD, *([KMEANS_PSNR, KMEANS_PERPLEXITY] if self.kmeans else [])]
 

@@ -65,6 +65,11 @@ class ZeroShot:
         return {self.data: ["embedding"]}
 
     @property
+    def needs(self) -> list[str]:
+        """Abilities of the model."""
+        return ["embedding"]
+
+    @property
     def reads(self) -> list[str]:
         """Parts of the model."""
         return ["image", "text", "image_projection", "text_projection"]
