@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vltk.models.encoded import Encoded
+from vltk.models.packing import MULTIPLE
 from vltk.models.passes import Read
 from vltk.objectives._entropy import cross_entropy
 
@@ -185,7 +187,9 @@ def at_prior(loss: float, matched: float) -> str | None:
     )
 
 
-def prediction(logits: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """logits (K, V), target (K,) -> the weighted sum of cross-entropies and the accuracy (NaN when K is 0)."""
+def prediction(head: nn.Module, states: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """states (K, D) that a head turns into logits (K, V), target (K,) -> the weighted sum of cross-entropies and the
+    accuracy (NaN when K is 0). Rows of zeros up to a multiple go through the head too: see models/packing.py."""
+    logits = head(F.pad(states, (0, 0, 0, -len(states) % MULTIPLE)))
     loss, hits = cross_entropy(logits, target)
     return weight * loss, hits / len(target)

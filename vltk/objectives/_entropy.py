@@ -15,7 +15,10 @@ LARGE = 2**27  # elsewhere, where starting a kernel costs more than reading memo
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """logits (K, V), target (K,) -> the sum of cross-entropies in fp32, and how often the target was the argmax."""
+    """logits (K, V), target (K,) -> the sum of cross-entropies in fp32, and how often the target was the argmax.
+
+    Rows of logits behind those that have a target count for nothing.
+    """
     loss, hits = _CrossEntropy.apply(logits, target)
     return loss, hits
 
@@ -28,7 +31,7 @@ class _CrossEntropy(torch.autograd.Function):
         loss = logits.new_zeros((), dtype=torch.float32)
         hits = target.new_zeros(())
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        for part in _chunks(logits):
+        for part in _chunks(logits[: len(target)]):
             wanted = target[part, None]
             scores = logits[part].float()  # (k, V)
             softmax = scores.softmax(1)
@@ -38,6 +41,8 @@ class _CrossEntropy(torch.autograd.Function):
             hits += (scores[near].argmax(1) == wanted[near, 0]).sum()
             if gradient is not None:
                 gradient[part] = softmax.scatter_add_(1, wanted, torch.full_like(chosen, -1.0))
+        if gradient is not None:
+            gradient[len(target) :] = 0
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(hits)
         return loss, hits
@@ -53,4 +58,4 @@ class _CrossEntropy(torch.autograd.Function):
 def _chunks(logits: Tensor) -> Iterator[slice]:
     """So many rows of (K, V) that they fit into the cache."""
     rows = max(1, CHUNK.get(logits.device.type, LARGE) // logits.shape[1])
-    return (slice(start, start + rows) for start in range(0, len(logits), rows))
+    return (slice(start, min(start + rows, len(logits))) for start in range(0, len(logits), rows))

@@ -40,6 +40,6 @@ class MaskedImageModeling(nn.Module):
     def forward(self, encoded: Encoded, step: int) -> Losses:
         masked_at = encoded.batch["image_masked_at"]  # (B, N)
         behind_cls = torch.cat([masked_at.new_zeros(len(masked_at), 1), masked_at], dim=1)
-        logits = encoded.model.heads["mim"](encoded["image_masked"].at(behind_cls))  # (K, codes)
-        loss, accuracy = prediction(logits, encoded.codes[masked_at], self.weight)
+        hidden, codes = encoded["image_masked"].at(behind_cls), encoded.codes[masked_at]  # (K, D), (K,)
+        loss, accuracy = prediction(encoded.model.heads["mim"], hidden, codes, self.weight)
         return Losses({"mim": loss}, {"mim_accuracy": accuracy})

@@ -25,6 +25,6 @@ class MaskedLanguageModeling(nn.Module):
 
     def forward(self, encoded: Encoded, step: int) -> Losses:
         masked_at = encoded.batch["text_masked_at"]  # (B, T)
-        logits = encoded.model.heads["mlm"](encoded["text_masked"].at(masked_at))  # (K, V)
-        loss, accuracy = prediction(logits, encoded.batch["text"][masked_at], self.weight)
+        hidden, words = encoded["text_masked"].at(masked_at), encoded.batch["text"][masked_at]  # (K, D), (K,)
+        loss, accuracy = prediction(encoded.model.heads["mlm"], hidden, words, self.weight)
         return Losses({"mlm": loss}, {"mlm_accuracy": accuracy})

@@ -53,10 +53,11 @@ class MaskedMultimodalModeling(nn.Module):
         model, batch, fused = encoded.model, encoded.batch, encoded["fused_masked"]
         texts = Text(batch["text"], batch["text_length"])
         image_at, text_at = self._masked(batch)  # (B, N), (B, T)
-        codes = model.heads["mmm_image"](fused.at(model.fused_at(image_at, None, texts)))  # (K, codes)
-        words = model.heads["mmm_text"](fused.at(model.fused_at(None, text_at, texts)))  # (K, V)
-        image_loss, image_accuracy = prediction(codes, encoded.codes[image_at], self.image_weight)
-        text_loss, text_accuracy = prediction(words, batch["text"][text_at], self.text_weight)
+        images = fused.at(model.fused_at(image_at, None, texts))  # (K, D) at the hidden patches
+        words = fused.at(model.fused_at(None, text_at, texts))  # at the hidden words
+        codes, ids = encoded.codes[image_at], batch["text"][text_at]
+        image_loss, image_accuracy = prediction(model.heads["mmm_image"], images, codes, self.image_weight)
+        text_loss, text_accuracy = prediction(model.heads["mmm_text"], words, ids, self.text_weight)
         return Losses(
             {"mmm_image": image_loss, "mmm_text": text_loss},
             {"mmm_image_accuracy": image_accuracy, "mmm_text_accuracy": text_accuracy},

@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from tests import tiny
 from vltk.errors import RecipeError
+from vltk.models.packing import MULTIPLE
 from vltk.models.passes import Plan
 from vltk.objectives._contract import image_views, prediction
 from vltk.parts import choose
@@ -27,13 +29,25 @@ def test_masks_scale_with_the_grid() -> None:
 
 
 def test_prediction_is_a_weighted_sum() -> None:
-    logits, target = torch.randn(5, 7), torch.tensor([0, 3, 6, 1, 1])
-    loss, accuracy = prediction(logits, target, 0.25)
+    head, states, target = nn.Linear(4, 7), torch.randn(5, 4), torch.tensor([0, 3, 6, 1, 1])
+    logits = head(states).detach()
+    loss, accuracy = prediction(head, states, target, 0.25)
     wanted = -0.25 * sum(math.log(F.softmax(row, 0)[t].item()) for row, t in zip(logits, target, strict=True))
     assert loss.item() == pytest.approx(wanted, rel=1e-5)
     assert accuracy.item() == pytest.approx((logits.argmax(1) == target).float().mean().item())
-    nothing, unknown = prediction(logits[:0], target[:0], 1.0)
+    nothing, unknown = prediction(head, states[:0], target[:0], 1.0)
     assert nothing == 0 and math.isnan(unknown)
+
+
+def test_rows_that_fill_up_change_nothing() -> None:
+    """Heads see numbers of rows that come again: gradients are those of the plain form."""
+    head, states, target = nn.Linear(4, 7), torch.randn(MULTIPLE + 1, 4), torch.randint(7, (MULTIPLE + 1,))
+    seen: list[int] = []
+    head.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    plain = torch.autograd.grad(F.cross_entropy(head(states), target, reduction="sum"), [*head.parameters()])
+    filled = torch.autograd.grad(prediction(head, states, target, 1.0)[0], [*head.parameters()])
+    torch.testing.assert_close(filled, plain, rtol=1e-5, atol=1e-6)
+    assert seen == [MULTIPLE + 1, 2 * MULTIPLE]
 
 
 def test_only_matched_pairs_count() -> None:
