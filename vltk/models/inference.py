@@ -147,8 +147,8 @@ def can_write(model: Any) -> bool:
 
 
 def can_embed(model: Any) -> bool:
-    """Whether the model has contrastive embeddings of image and text."""
-    return getattr(model, "embedding", None) is not None
+    """Whether the model has contrastive embeddings of image and text; a family may be built without."""
+    return hasattr(model, "embed_text") and getattr(model, "embedding", True) is not None
 
 
 def can_guess(model: Any) -> bool:
