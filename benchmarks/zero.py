@@ -1,6 +1,6 @@
 """What ZeRO costs and saves: steps of alternating against constant streams, 2 processes against 1, memory a rank.
 
-    python -m benchmarks.zero [--rounds 7] [--width 384] [--depth 6] [--json]
+    python -m benchmarks.zero [--rounds 7] [--width 384] [--depth 6] [--batch 16] [--json]
 
 Processes have one thread each and are joined by gloo. `benchmarks/README.md` says what is counted.
 """
@@ -26,7 +26,7 @@ from benchmarks.joint import (
     tensors,
 )
 
-IMAGE, BATCH, WARM = 112, 16, 3
+IMAGE, WARM = 112, 3
 BUCKET = 1_000_000  # numbers; DeepSpeed sets 2 GB aside by default
 NAMES = {None: "torch", 0: "ZeRO-0", 1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--depth", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=16, help="pairs a step, of all processes together")
     parser.add_argument("--processes", default="1,2")
     parser.add_argument("--stages", default="torch,0,1,2,3")
     parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
@@ -48,20 +49,20 @@ def main() -> None:
         stage = None if name == "torch" else int(name)
         alone = 0.0
         for world in map(int, options.processes.split(",")):
-            every = in_processes(world, measure, stage, options.rounds, options.width, options.depth)
-            row = summed(stage, world, every)
+            every = in_processes(world, measure, stage, options.rounds, options.width, options.depth, options.batch)
+            row = summed(stage, world, options.batch, every)
             alone = alone or row["samples"]
             show(options.json, row | {"speedup": row["samples"] / alone})
 
 
-def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str, Any]:
+def measure(stage: int | None, rounds: int, width: int, depth: int, pairs: int) -> dict[str, Any]:
     """Seconds of a step of each stream, several in a row and in turns; memory behind them all."""
     load_engine(stage)
     before = resident()
     built = made(width, depth, IMAGE)
     engine = engine_of(stage, "fp32", built, BUCKET)
     steps = 2 * len(STREAMS) * (rounds + WARM) + 1
-    drawn = batch(BATCH, 0, IMAGE)
+    drawn = batch(pairs, 0, IMAGE)
     clock: dict[str, dict[str, list[float]]] = {
         way: {stream: [] for stream in STREAMS} for way in ("constant", "turns")
     }
@@ -89,12 +90,12 @@ def measure(stage: int | None, rounds: int, width: int, depth: int) -> dict[str,
     return medians | {"resident": resident() - before, "tensors": held[0], "predicted": predicted(stage, built[0])}
 
 
-def summed(stage: int | None, world: int, every: list[dict[str, Any]]) -> dict[str, Any]:
+def summed(stage: int | None, world: int, pairs: int, every: list[dict[str, Any]]) -> dict[str, Any]:
     """A row: the slowest rank's times, the largest memory."""
     constant, turns = (max(rank[way] for rank in every) for way in ("constant", "turns"))
     return {
         "engine": NAMES[stage], "processes": world, "constant": constant, "turns": turns, "ratio": turns / constant,
-        "samples": BATCH / turns, "resident": max(rank["resident"] for rank in every),
+        "samples": pairs / turns, "resident": max(rank["resident"] for rank in every),
         "tensors": max(rank["tensors"] for rank in every), "predicted": every[0]["predicted"],
     }  # fmt: skip
 
