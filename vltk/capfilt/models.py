@@ -17,7 +17,7 @@ from vltk.log import warn
 from vltk.models.hf import blip
 from vltk.models.weights import files_of
 from vltk.recipe import Stage
-from vltk.run import HfFolder, RunFolder, Source
+from vltk.run import HfFolder, Source
 from vltk.train.sources import require_finished
 
 if TYPE_CHECKING:
@@ -159,13 +159,3 @@ def _unfit(model: Model) -> str | None:
     if not model.stage.init or other & own:
         return f"was pretrained, not fine-tuned for its part: {again}"
     return None
-
-
-def seen_in_training(model: Model) -> list[str]:
-    """The data sets of the job that the run was trained on, but for those of people, which are not judged."""
-    if not isinstance(model.source, RunFolder):
-        return []
-    trained_on = set(model.source.facts().get("identity", {}).get("data", {}).values())
-    names = {name for stream in model.stage.streams.values() for name in stream.data}
-    judged = {name: one for name, one in model.job.datasets.items() if not model.job.options.data[name].human}
-    return [name for name, one in judged.items() if one.digest in trained_on or name in names]

@@ -53,16 +53,18 @@ def scores(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
 def begin(job: Job, roles: Sequence[str] = ROLES) -> None:
     """Looks at everything that can be wrong, what is absent first; writes the resolved recipe."""
     require(job, roles)
-    from vltk.capfilt.models import Model, seen_in_training
+    from vltk.capfilt.known import known
+    from vltk.capfilt.models import Model
 
     for name, dataset in job.datasets.items():
         if not dataset.manifest["texts"]:
             say(f"{name} has no texts: captions only")
     for role in roles:
         if (spec := getattr(job.options, role)) is not None:
-            seen = seen_in_training(Model(role, spec, job))
-            if seen and role == "filter":
-                warn(f"the filter {spec} was trained on {', '.join(seen)}, which it is to judge: it knows these pairs")
+            model = Model(role, spec, job)
+            if role == "filter" and not is_helper():
+                for told in known(model).told:
+                    warn(told)
     if not is_helper():
         job.write()
 
