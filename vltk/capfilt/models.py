@@ -40,10 +40,13 @@ class Model:
         self.stage = run.load_stage(self.source)
         self._trained: Trained | None = None
         check_role(self, job.force)
-        self._require_verbs(_without_weights(self.stage))
+        model = _without_weights(self.stage)
+        self._require_verbs(model)
         if isinstance(self.source, HfFolder) and self.source.tokenizer() is None:
             told = "put its vocab.txt or tokenizer.json beside the weights"
             raise VltkError(f"the {role} {spec} has no tokenizer that vltk reads: {told}")
+        if role == "captioner":
+            self._require_length(model)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -52,19 +55,16 @@ class Model:
             "run": self.spec,
             "weights": weights_digest(self.source),
             "model": digest({"model": self.stage.model.model_dump(mode="json")}),
-            "tokenizer": self._tokenizer_digest(),
+            "tokenizer": None if (own := self._tokenizer()) is None else own.digest,
             "image_size": self.stage.image.size,
         }
 
-    def _tokenizer_digest(self) -> str | None:
+    def _tokenizer(self) -> Any:
         from vltk.data.text import load_tokenizer
 
         if isinstance(self.source, HfFolder):
-            own = self.source.tokenizer()
-            return None if own is None else own.digest
-        if self.stage.tokenizer is None:
-            return None
-        return load_tokenizer(self.stage.tokenizer, self.source.path).digest
+            return self.source.tokenizer()
+        return None if self.stage.tokenizer is None else load_tokenizer(self.stage.tokenizer, self.source.path)
 
     @property
     def trained(self) -> Trained:
@@ -87,6 +87,12 @@ class Model:
             raise VltkError(f"the filter {self.spec} has no matching head (ITM): give another run, {other}")
         if self.role == "filter" and by == "itc" and not inference.can_embed(model):
             raise VltkError(f"the filter {self.spec} has no contrastive embeddings (ITC): give another run")
+
+    def _require_length(self, model: Any) -> None:
+        from vltk.caption.generate import misfit
+
+        if wrong := misfit(model, self._tokenizer(), self.job.options.caption):
+            raise VltkError(f"the captioner {self.spec}: caption.{wrong}")
 
     @contextmanager
     def computing(self) -> Iterator[Any]:
