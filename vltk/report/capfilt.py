@@ -142,9 +142,9 @@ def _without_texts(job: Job, seen: _Seen) -> int:
 
 
 def _outcome(texts: list[dict[str, Any]], human: bool) -> str:
-    if human:
-        return "of people"
     kept = {row["source"] for row in texts if row["kept"]}
+    if human and kept:
+        return "of people"
     return {2: "both kept", 0: "none kept"}.get(len(kept), f"only {next(iter(kept), '')} kept")
 
 

@@ -85,6 +85,7 @@ def run_folder(place: Path, objectives: list[str], init: dict[str, str]) -> None
     folder = RunFolder(place / "runs" / "base" / "train")
     folder.path.mkdir(parents=True)
     folder.recipe.write_text(yaml.safe_dump(stage | {"init": init}))
+    folder.vocabulary.write_text("\n".join(jobs.WORDS))
     folder.note(status="finished")
 
 

@@ -175,7 +175,7 @@ def test_public_weights_and_what_they_are_published_for(
 
 def test_imported_weights_are_known_by_what_they_came_from(theirs: dict[str, Any], own_data: Path) -> None:
     place = own_data.parent
-    assert call("import", "judge", "--name", "taken") == 0
+    assert call("import", "hf", "judge", "taken") == 0
     write_dataset(own_data / "web", one_sample(), {"kind": "mirror", "card": "coco"})
     (found,) = known(Model("filter", "taken", load(told(place, filter="taken", data={"web": {}})))).told
     assert found.startswith(f"the filter taken is a {RETRIEVAL}, which is published fine-tuned on COCO or Flickr30k")
