@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,53 +45,68 @@ class Known:
 
 def known(model: Model) -> Known:
     """Of the data sets of the job, but for those of people, which are neither judged nor described."""
-    found, who = Known(), f"the {model.role} {model.spec}"
+    found = Known()
     asked = [one for name, one in model.job.datasets.items() if not model.job.options.data[name].human]
-    if phrases := [phrase for one in asked for phrase in _trained_on(model, one, found.unknown)]:
-        found.told.append(f"{who} was trained on {', '.join(phrases)}, which this job {DOES[model.role]}")
-    kind, cards = _published(model)
-    if names := [one.name for one in asked if any(_is_of(card, one) for card in cards)]:
-        on = " or ".join(card.title for card in cards)
-        told = f"{who} is a {kind}, which is published fine-tuned on {on}: if it is one of these, it knows"
-        found.told.append(f"{told} {', '.join(names)}, which this job {DOES[model.role]}")
+    if (public := _public(model)) is not None:
+        _by_its_class(model, asked, found, *public)
+    elif isinstance(model.source, RunFolder):
+        _by_its_data(model, model.source, asked, found)
     return found
 
 
-def _trained_on(model: Model, data: Dataset, unknown: list[str]) -> Iterator[str]:
-    """What of the data set the run has seen. To `unknown` comes what cannot be compared, and why."""
-    source = model.source
-    if not isinstance(source, RunFolder) or source.facts().get("imported"):
-        return
-    digests = set(source.facts().get("identity", {}).get("data", {}).values())
-    names = dict.fromkeys(name for stream in model.stage.streams.values() for name in stream.data)
-    if data.digest in digests or data.name in names:
-        yield data.name
-        return
-    parents = origins(data.name)
-    for name in names:
-        try:
-            if count := shared(data.name, name):
-                yield f"{count:,} of the {len(data):,} images of {data.name} (in {name})"
-        except VltkError as error:
-            if name in parents or digests & set(parents.values()):
-                yield f"images of {data.name} (made of {name})"
-            else:
-                who, why = f"the {model.role} {model.spec}", str(error).splitlines()[0]
-                unknown.append(f"what {data.name} shares with {name}, on which {who} was trained, is not known: {why}")
-
-
-def _published(model: Model) -> tuple[str, tuple[_Card, ...]]:
-    """The class of public weights that were taken as they are, and what it is published fine-tuned on; only the one
-    that the name of the folder says, where it says one."""
+def _public(model: Model) -> tuple[str, str] | None:
+    """Class and folder of weights that were not trained here; None for others."""
     if isinstance(model.source, HfFolder):
-        kind, folder = model.source.model.architecture, model.source.path.name
-    elif isinstance(model.source, RunFolder):
-        about = model.source.facts().get("imported", {})
-        kind, folder = about.get("architecture", ""), Path(about.get("folder", "")).name
-    else:
-        return "", ()
-    cards = PUBLISHED_ON.get(kind, ())
-    return kind, tuple(card for card in cards if card.weights in folder.lower()) or cards
+        return model.source.model.architecture, model.source.path.name
+    about = model.source.facts().get("imported") if isinstance(model.source, RunFolder) else None
+    return None if about is None else (about["architecture"], Path(about["folder"]).name)
+
+
+def _by_its_class(model: Model, asked: Sequence[Dataset], found: Known, kind: str, folder: str) -> None:
+    """What weights of that class are published for; only the one that the name of the folder says, where it does."""
+    found.unknown.append(f"the {model.role} {model.spec} was not trained here: on which images is not known")
+    every = PUBLISHED_ON.get(kind, ())
+    cards = [card for card in every if card.weights in folder.lower()] or every
+    if names := [one.name for one in asked if any(_is_of(card, one) for card in cards)]:
+        told = f"the {model.role} {model.spec} is a {kind}, which is published fine-tuned on"
+        on = " or ".join(card.title for card in cards)
+        known = f"if it is one of these, it knows {', '.join(names)}, which this job {DOES[model.role]}"
+        found.told.append(f"{told} {on}: {known}")
+
+
+def _by_its_data(model: Model, source: RunFolder, asked: Sequence[Dataset], found: Known) -> None:
+    """What of the job's data is in the data that the run was trained on."""
+    digests = set(source.facts().get("identity", {}).get("data", {}).values())
+    names = list(dict.fromkeys(name for stream in model.stage.streams.values() for name in stream.data))
+    who, phrases = f"the {model.role} {model.spec}", list[str]()
+    for one in asked:
+        if one.digest in digests or one.name in names:
+            phrases.append(one.name)
+            continue
+        for name in names:
+            try:
+                phrases += _shared(one, name)
+            except VltkError as error:
+                why = str(error).splitlines()[0]
+                found.unknown.append(
+                    f"what {one.name} shares with {name}, which {who} was trained on, is not known: {why}"
+                )
+    if phrases:
+        found.told.append(f"{who} was trained on {', '.join(phrases)}, which this job {DOES[model.role]}")
+
+
+def _shared(data: Dataset, name: str) -> list[str]:
+    """How many of its images are in the data set of that name, in words; nothing where none is.
+
+    Raises VltkError where that cannot be told, and it was not made of it either.
+    """
+    try:
+        count = shared(data.name, name)
+    except VltkError:
+        if name in origins(data.name):
+            return [f"images of {data.name} (made of {name})"]
+        raise
+    return [f"{count:,} of the {len(data):,} images of {data.name} (in {name})"] if count else []
 
 
 def _is_of(card: _Card, data: Dataset) -> bool:

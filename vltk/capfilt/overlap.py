@@ -40,14 +40,15 @@ def shared(name: str, other: str) -> int:
     return count + _equal(own, known.dataset, pairs)
 
 
-def origins(name: str) -> dict[str, str]:
-    """The data sets that it was made of by `vltk capfilt`, and those that these were made of: name to digest."""
-    if is_remote(name) or not is_on_disk(name):
-        return {}
-    found: dict[str, str] = {}
-    source = read_manifest(dataset_folder(name), name).get("source", {})
-    for parent, digest in source.get("of", {}).items():
-        found |= {parent: digest} | (origins(parent) if parent != name else {})
+def origins(name: str) -> set[str]:
+    """The data sets that it was made of by `vltk capfilt`, and those that these were made of, by name."""
+    found, left = set[str](), [name]
+    while left:
+        one = left.pop()
+        if not is_remote(one) and is_on_disk(one):
+            parents = read_manifest(dataset_folder(one), one).get("source", {}).get("of", {})
+            left += parents.keys() - found
+            found |= parents.keys()
     return found
 
 

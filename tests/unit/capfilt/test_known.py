@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.capfilt import jobs
 from vltk.capfilt.known import Known, known
-from vltk.capfilt.overlap import shared
+from vltk.capfilt.overlap import origins, shared
 from vltk.data import skip
 from vltk.data.dataset import open_dataset
 from vltk.data.hashes import sha256
@@ -76,6 +76,12 @@ def test_what_was_packed_of_several_has_their_keys(root: Path) -> None:
     assert shared("web", "clean") == shared("clean", "web") == 5
 
 
+def test_two_that_were_made_of_each_other(root: Path) -> None:
+    write(root, "one", range(5), True, of={"two": "1", "old": "2"})
+    write(root, "two", range(5), True, of={"one": "1"})
+    assert origins("one") == {"one", "two", "old"}
+
+
 def test_data_without_rows(root: Path) -> None:
     write(root, "web", range(9), True)
     write(root, "train", range(9), True)
@@ -118,7 +124,7 @@ def test_training_data_that_is_gone_is_no_warning(root: Path) -> None:
     assert found.told == []
     (said,) = found.unknown
     assert said.startswith(
-        "what web shares with train, on which the filter judge was trained, is not known: the data set"
+        "what web shares with train, which the filter judge was trained on, is not known: the data set"
     )
     assert "'train' is not on disk" in said and "\n" not in said
 
