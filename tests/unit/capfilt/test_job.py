@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,12 @@ def test_data_that_the_filter_knows(at_home: Path, capsys: pytest.CaptureFixture
     assert call("capfilt", path, *said, "output=other") == 0
     told = "he filter towers was trained on 9 of the 9 images of web (in shapes/train), which this job scores"
     assert told in capsys.readouterr().err.replace("\n", " ")
+    assert told in (at_home / "runs" / "web" / "report.html").read_text()
+
+    shutil.rmtree(at_home / "data" / "shapes" / "train")
+    assert call("capfilt", "report", path, *said, "output=other") == 0
+    assert "trained on" not in capsys.readouterr().err
+    told = "What web shares with shapes/train, which the filter towers was trained on, is not known: the data set"
     assert told in (at_home / "runs" / "web" / "report.html").read_text()
 
 
