@@ -70,8 +70,8 @@ def _by_its_class(model: Model, asked: Sequence[Dataset], found: Known, kind: st
     if names := [one.name for one in asked if any(_is_of(card, one) for card in cards)]:
         told = f"the {model.role} {model.spec} is a {kind}, which is published fine-tuned on"
         on = " or ".join(card.title for card in cards)
-        known = f"if it is one of these, it knows {', '.join(names)}, which this job {DOES[model.role]}"
-        found.told.append(f"{told} {on}: {known}")
+        if_so = f"if it is one of these, it knows {', '.join(names)}, which this job {DOES[model.role]}"
+        found.told.append(f"{told} {on}: {if_so}")
 
 
 def _by_its_data(model: Model, source: RunFolder, asked: Sequence[Dataset], found: Known) -> None:
