@@ -17,7 +17,7 @@ from vltk.log import warn
 from vltk.models.hf import blip
 from vltk.models.weights import files_of
 from vltk.recipe import Stage
-from vltk.run import HfFolder, RunFolder, Source
+from vltk.run import HfFolder, Source
 from vltk.train.sources import require_finished
 
 if TYPE_CHECKING:
@@ -40,10 +40,13 @@ class Model:
         self.stage = run.load_stage(self.source)
         self._trained: Trained | None = None
         check_role(self, job.force)
-        self._require_verbs(_without_weights(self.stage))
+        model = _without_weights(self.stage)
+        self._require_verbs(model)
         if isinstance(self.source, HfFolder) and self.source.tokenizer() is None:
             told = "put its vocab.txt or tokenizer.json beside the weights"
             raise VltkError(f"the {role} {spec} has no tokenizer that vltk reads: {told}")
+        if role == "captioner":
+            self._require_length(model)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -52,19 +55,16 @@ class Model:
             "run": self.spec,
             "weights": weights_digest(self.source),
             "model": digest({"model": self.stage.model.model_dump(mode="json")}),
-            "tokenizer": self._tokenizer_digest(),
+            "tokenizer": None if (own := self._tokenizer()) is None else own.digest,
             "image_size": self.stage.image.size,
         }
 
-    def _tokenizer_digest(self) -> str | None:
+    def _tokenizer(self) -> Any:
         from vltk.data.text import load_tokenizer
 
         if isinstance(self.source, HfFolder):
-            own = self.source.tokenizer()
-            return None if own is None else own.digest
-        if self.stage.tokenizer is None:
-            return None
-        return load_tokenizer(self.stage.tokenizer, self.source.path).digest
+            return self.source.tokenizer()
+        return None if self.stage.tokenizer is None else load_tokenizer(self.stage.tokenizer, self.source.path)
 
     @property
     def trained(self) -> Trained:
@@ -87,6 +87,12 @@ class Model:
             raise VltkError(f"the filter {self.spec} has no matching head (ITM): give another run, {other}")
         if self.role == "filter" and by == "itc" and not inference.can_embed(model):
             raise VltkError(f"the filter {self.spec} has no contrastive embeddings (ITC): give another run")
+
+    def _require_length(self, model: Any) -> None:
+        from vltk.caption.generate import misfit
+
+        if wrong := misfit(model, self._tokenizer(), self.job.options.caption):
+            raise VltkError(f"the captioner {self.spec}: caption.{wrong}")
 
     @contextmanager
     def computing(self) -> Iterator[Any]:
@@ -159,13 +165,3 @@ def _unfit(model: Model) -> str | None:
     if not model.stage.init or other & own:
         return f"was pretrained, not fine-tuned for its part: {again}"
     return None
-
-
-def seen_in_training(model: Model) -> list[str]:
-    """The data sets of the job that the run was trained on, but for those of people, which are not judged."""
-    if not isinstance(model.source, RunFolder):
-        return []
-    trained_on = set(model.source.facts().get("identity", {}).get("data", {}).values())
-    names = {name for stream in model.stage.streams.values() for name in stream.data}
-    judged = {name: one for name, one in model.job.datasets.items() if not model.job.options.data[name].human}
-    return [name for name, one in judged.items() if one.digest in trained_on or name in names]

@@ -22,7 +22,8 @@ from vltk.capfilt.work import each
 from vltk.errors import Missing, VltkError
 
 STEP = "score"
-VERSION = 1
+VERSION = 2
+LOOKED_AT = 32  # pixels of a side of images that are only decoded
 _DROPPED, _BLANKS = re.compile(r"[.!\"()*#:;~]"), re.compile(r"\s+")
 
 
@@ -67,16 +68,19 @@ def normalised(text: str, max_words: int) -> str:
 
 
 def _make(shard: Shard, job: Job, model: Model | None, made: Tables, facts: dict[str, Any]) -> str:
-    rows = list(_human(shard) if shard.human else _rows(shard, job, model))
+    rows = list(_human(shard, job) if shard.human else _rows(shard, job, model))
     made.write(shard.name, rows, facts)
     why = "people wrote them" if shard.human else "no filter" if model is None else None
-    return f"{len(rows):,} texts of {len(shard.positions):,} images" + (f", not scored: {why}" if why else "")
+    count, bad = sum(row["text"] is not None for row in rows), len({row["key"] for row in rows if row.get("error")})
+    told = f"{count:,} texts of {len(shard.positions):,} images" + (f", {bad:,} unreadable" if bad else "")
+    return told + (f", not scored: {why}" if why else "")
 
 
-def _human(shard: Shard) -> Iterator[Row]:
-    for position in shard.positions:
-        sample = shard.dataset.read(position)
-        yield from (_row(sample.key, number, HUMAN, text) for number, text in enumerate(sample.texts))
+def _human(shard: Shard, job: Job) -> Iterator[Row]:
+    """Their images are decoded all the same: what cannot be read is left out of the new data set."""
+    for items, _ in batches(shard, LOOKED_AT, job.options.score.batch_size):
+        for item in items:
+            yield from _noted(item, [_row(item.key, number, HUMAN, text) for number, text in enumerate(item.texts)])
 
 
 def _rows(shard: Shard, job: Job, model: Model | None) -> Iterator[Row]:
@@ -84,7 +88,10 @@ def _rows(shard: Shard, job: Job, model: Model | None) -> Iterator[Row]:
     if model is None:
         for position in shard.positions:
             sample = shard.dataset.read(position)
-            yield from _texts(sample.key, sample.texts, own.get(sample.key, []), job.options.score)
+            written = own.get(sample.key, [])
+            error = next((one["error"] for one in written if one["error"] is not None), None)
+            item = Item(sample.key, sample.texts, error=error)
+            yield from _noted(item, _texts(sample.key, sample.texts, written, job.options.score))
         return
     reader = _Reader(model)
     for items, images in batches(shard, reader.image_size, job.options.score.batch_size):
@@ -93,12 +100,12 @@ def _rows(shard: Shard, job: Job, model: Model | None) -> Iterator[Row]:
         if images is not None:
             reader.read(images, [rows[number] for number in good])
         for item, texts in zip(items, rows, strict=True):
-            yield from (text | {"error": item.error} for text in texts)
-            yield from _unreadable(item, texts)
+            yield from _noted(item, texts)
 
 
-def _unreadable(item: Item, texts: Sequence[Row]) -> Iterator[Row]:
-    """An image without texts that cannot be read leaves a row all the same, which says why it is not there."""
+def _noted(item: Item, texts: Sequence[Row]) -> Iterator[Row]:
+    """The texts, with why their image cannot be read; where it has none, that leaves a row all the same."""
+    yield from (text | {"error": item.error} for text in texts)
     if item.error is not None and not texts:
         yield _row(item.key, 0, GENERATED, None) | {"error": item.error}
 

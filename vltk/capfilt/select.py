@@ -89,10 +89,10 @@ class _Judge:
 
     def _refused(self, shard: str, row: Row) -> str | None:
         """Why a text is not asked about its scores; None where it is, or where a person wrote it."""
-        if row["source"] == HUMAN:
-            return None
         if row["error"] is not None:
             return f"the image cannot be read: {row['error']}"
+        if row["source"] == HUMAN:
+            return None
         one = Looked(row["text"], row["source"], row["unknown"], row["finished"], self.copies[same(row["text"])])
         return closed(one, self.job.options.gates, self.prompts[shard])
 

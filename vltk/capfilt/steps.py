@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vltk.capfilt.job import ROLES, Job, require
+from vltk.errors import VltkError
 from vltk.eval.workers import helped, is_helper
 from vltk.log import say, warn
 
@@ -53,18 +54,33 @@ def scores(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
 def begin(job: Job, roles: Sequence[str] = ROLES) -> None:
     """Looks at everything that can be wrong, what is absent first; writes the resolved recipe."""
     require(job, roles)
-    from vltk.capfilt.models import Model, seen_in_training
+    from vltk.capfilt.known import known
+    from vltk.capfilt.models import Model
 
     for name, dataset in job.datasets.items():
         if not dataset.manifest["texts"]:
+            _require_captioner(job, name)
             say(f"{name} has no texts: captions only")
     for role in roles:
         if (spec := getattr(job.options, role)) is not None:
-            seen = seen_in_training(Model(role, spec, job))
-            if seen and role == "filter":
-                warn(f"the filter {spec} was trained on {', '.join(seen)}, which it is to judge: it knows these pairs")
+            model = Model(role, spec, job)
+            if role == "filter" and not is_helper():
+                for told in known(model).told:
+                    warn(told)
     if not is_helper():
         job.write()
+
+
+def _require_captioner(job: Job, name: str) -> None:
+    """Raises VltkError where nothing is written for the images of a data set without texts."""
+    if job.options.data[name].human:
+        raise VltkError(
+            f"the data set {name} has no texts, which people would have written: leave out data.{name}.human"
+        )
+    if job.options.captioner is None:
+        raise VltkError(
+            f"the data set {name} has no texts, and no captioner writes any: captioner=RUN, or leave it out"
+        )
 
 
 def _helped(job: Job, helpers: Helpers) -> AbstractContextManager[None]:

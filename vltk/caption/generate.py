@@ -32,7 +32,7 @@ class Writer:
     """Captions by `model`, with the tokenizer that it was trained with.
 
     What a sample gets depends on the seed, its key and its image, not on what is in its batch.
-    Raises VltkError for a model that does not decode.
+    Raises VltkError for a model that does not decode, or not texts of that length.
     """
 
     def __init__(self, model: Any, tokenizer: Any, decoding: Decoding, seed: int = 0, name: str = "the model") -> None:
@@ -40,9 +40,8 @@ class Writer:
             raise VltkError(f"{name} does not write texts (no {absent[0]}): give a run with a decoder, as of BLIP")
         self.model, self.tokenizer, self.decoding, self.seed = model, tokenizer, decoding, seed
         self.start = start_of(model, tokenizer)
-        if len(self.start.prompt) >= decoding.max_length:
-            length = len(self.start.prompt)
-            raise VltkError(f"max_length {decoding.max_length} counts the prompt, which has {length} tokens: raise it")
+        if wrong := misfit(model, tokenizer, decoding):
+            raise VltkError(f"{name}: {wrong}")
 
     @torch.no_grad()
     def write(self, images: Tensor, keys: Sequence[str]) -> list[list[Caption]]:
@@ -64,6 +63,17 @@ class Writer:
 
     def _told(self, one: Generated) -> Caption:
         return Caption(self.tokenizer.decode(one.ids).strip(), one.logprob, len(one.ids), one.finished)
+
+
+def misfit(model: Any, tokenizer: Any, decoding: Decoding) -> str | None:
+    """Why the model cannot write texts of `max_length`; None where it can. Its weights are not looked at."""
+    given, prompt = f"max_length {decoding.max_length}", len(start_of(model, tokenizer).prompt)
+    if prompt >= decoding.max_length:
+        return f"{given} counts the prompt, which has {prompt} tokens: raise it"
+    room = getattr(getattr(model, "text", None), "max_length", None)
+    if room is not None and decoding.max_length > room:
+        return f"{given} given, but the model takes texts of at most {room} tokens, the prompt included: lower it"
+    return None
 
 
 def start_of(model: Any, tokenizer: Any) -> Start:

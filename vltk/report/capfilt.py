@@ -16,7 +16,8 @@ import numpy as np
 from vltk.capfilt import select
 from vltk.capfilt.gates import plain, same
 from vltk.capfilt.job import Job, Shard
-from vltk.capfilt.models import Model, seen_in_training
+from vltk.capfilt.known import known
+from vltk.capfilt.models import Model
 from vltk.capfilt.rules._contract import GENERATED, HUMAN, WEB
 from vltk.data.image import BadImage, evaluation_image
 from vltk.errors import Missing
@@ -141,9 +142,9 @@ def _without_texts(job: Job, seen: _Seen) -> int:
 
 
 def _outcome(texts: list[dict[str, Any]], human: bool) -> str:
-    if human:
-        return "of people"
     kept = {row["source"] for row in texts if row["kept"]}
+    if human and kept:
+        return "of people"
     return {2: "both kept", 0: "none kept"}.get(len(kept), f"only {next(iter(kept), '')} kept")
 
 
@@ -205,13 +206,11 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
         if spec is None:
             continue
         try:
-            known = seen_in_training(Model(role, spec, replace(job, force=True)))
+            found = known(Model(role, spec, replace(job, force=True)))
         except Missing:
             yield f"The {role} {spec} is not there any more: what it was trained on is not known."
             continue
-        if known:
-            what = "scores of pairs that it knows say little" if role == "filter" else "it may repeat what it has read"
-            yield f"The {role} {spec} was trained on {', '.join(known)}, which this job {_does(role)}: {what}."
+        yield from (f"{sentence[0].upper()}{sentence[1:]}." for sentence in [*found.told, *found.unknown])
     values = [value for one in seen.sources.values() for own in one.scores["itm"] for value in own]
     if len(values) > 1 and max(values) - min(values) < FLAT:
         told = f"{min(values):.3f} to {max(values):.3f}"
@@ -221,10 +220,6 @@ def _warnings(job: Job, seen: _Seen) -> Iterator[str]:
     for name, dataset in job.datasets.items():
         if not dataset.manifest["texts"]:
             yield f"{name} has no texts of its own: captions only."
-
-
-def _does(role: str) -> str:
-    return "scores" if role == "filter" else "captions"
 
 
 def _kept(seen: _Seen) -> str:

@@ -366,10 +366,15 @@ def _best(stage: Stage) -> Iterator[Problem]:
 
 def _tasks(stage: Stage, model: Any) -> Iterator[Problem]:
     """What scores the model in training finds all that it asks of it."""
+    room = getattr(getattr(model, "text", None), "max_length", None)
     for name, choice in stage.evaluate.tasks.items():
-        for what, can in (ABILITIES[need] for need in getattr(choice.build(), "needs", ())):
+        task, place = choice.build(), ("evaluate", "tasks", name)
+        for what, can in (ABILITIES[need] for need in getattr(task, "needs", ())):
             if not can(model):
-                yield ("evaluate", "tasks", name), f"{choice.part} needs {what}, and {_described(stage.model)} has none"
+                yield place, f"{choice.part} needs {what}, and {_described(stage.model)} has none"
+        written = getattr(getattr(task, "decoding", None), "max_length", 0)
+        if room is not None and written > room:
+            yield (*place, "max_length"), f"{written} given, but model.text.max_length is {room}"
 
 
 def _worded(error: Exception, stage: Stage) -> str:

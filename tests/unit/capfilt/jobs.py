@@ -134,12 +134,13 @@ def samples(name: str) -> dict[str, Any]:
     return {sample.key: sample for sample in map(dataset.read, range(len(dataset)))}
 
 
-def run_job(folder: str, data: str, path: str, pause: float, overrides: list[str]) -> None:
-    """All steps in a process of its own, with a pause behind each shard."""
+def run_job(folder: str, data: str, path: str, pause: float, overrides: list[str], toys: bool) -> None:
+    """All steps in a process of its own, with a pause behind each shard; with toys in the place of runs."""
     os.chdir(folder)
     os.environ["VLTK_DATA"] = data
     torch.set_num_threads(1)
-    install(SimpleNamespace(setattr=setattr))
+    if toys:
+        install(SimpleNamespace(setattr=setattr))
     from vltk.capfilt import steps, tables
 
     write = tables.Tables.write
@@ -147,11 +148,13 @@ def run_job(folder: str, data: str, path: str, pause: float, overrides: list[str
     steps.run(jobs.load(path, overrides))
 
 
-def process(folder: Path, data: Path, path: Path, pause: float = 0.0, overrides: list[str] | None = None) -> Any:
+def process(
+    folder: Path, data: Path, path: Path, pause: float = 0.0, overrides: list[str] | None = None, toys: bool = True
+) -> Any:
     """The same, begun."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.unit.capfilt.jobs", "vltk.capfilt.steps", "vltk.caption.generate"])
-    made = context.Process(target=run_job, args=(str(folder), str(data), str(path), pause, overrides or []))
+    made = context.Process(target=run_job, args=(str(folder), str(data), str(path), pause, overrides or [], toys))
     made.start()
     return made
 

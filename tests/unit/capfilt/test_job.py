@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.noise import deranged
 from tests.harness import DEBUG, call
 from tests.unit.capfilt import jobs
 from tests.unit.capfilt.jobs import recipe, samples
 from vltk import recipe as recipes
 from vltk.capfilt.job import absent, load
 from vltk.capfilt.models import Model
+from vltk.data.shard import Record, write_dataset
 from vltk.errors import RecipeError, VltkError
 from vltk.recipe import plain
 from vltk.run import RunFolder
@@ -83,6 +86,7 @@ def run_folder(place: Path, objectives: list[str], init: dict[str, str]) -> None
     folder = RunFolder(place / "runs" / "base" / "train")
     folder.path.mkdir(parents=True)
     folder.recipe.write_text(yaml.safe_dump(stage | {"init": init}))
+    folder.vocabulary.write_text("\n".join(jobs.WORDS))
     folder.note(status="finished")
 
 
@@ -90,6 +94,22 @@ def run_folder(place: Path, objectives: list[str], init: dict[str, str]) -> None
 def at_home(own_data: Path) -> Path:
     torch.set_num_threads(1)
     return own_data.parent
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (["captioner=null"], "the data set bare has no texts, and no captioner writes any: captioner=RUN"),
+        (["data.bare.human=true"], "the data set bare has no texts, which people would have written"),
+    ],
+)
+def test_data_without_texts_that_gets_none(
+    place: Path, capsys: pytest.CaptureFixture[str], said: list[str], message: str
+) -> None:
+    write_dataset(place / "data" / "bare", [Record(f"b{n}", jobs.picture(n)) for n in range(6)], {"kind": "test"})
+    assert call("capfilt", str(recipe(place, data={"bare": {}})), *said) == 1
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not (place / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +170,19 @@ def test_data_that_the_filter_knows(at_home: Path, capsys: pytest.CaptureFixture
     assert "the filter towers was trained on shapes/train" in capsys.readouterr().err
     page = (at_home / "runs" / "try" / "report.html").read_text()
     assert "The filter towers was trained on shapes/train, which this job scores" in page
+
+    write_dataset(at_home / "data" / "web", deranged("shapes/train", 0.5, 0, images=slice(0, 9)), {"kind": "noisy"})
+    path = str(recipe(at_home, data={"web": {}, "shapes/dev": {}}, name="web"))
+    assert call("capfilt", path, *said, "output=other") == 0
+    told = "he filter towers was trained on 9 of the 9 images of web (in shapes/train), which this job scores"
+    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert told in (at_home / "runs" / "web" / "report.html").read_text()
+
+    shutil.rmtree(at_home / "data" / "shapes" / "train")
+    assert call("capfilt", "report", path, *said, "output=other") == 0
+    assert "trained on" not in capsys.readouterr().err
+    told = "What web shares with shapes/train, which the filter towers was trained on, is not known: the data set"
+    assert told in (at_home / "runs" / "web" / "report.html").read_text()
 
 
 def test_steps_one_by_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,6 +171,27 @@ def test_an_image_that_cannot_be_read_is_noted_and_left_out(place: Path) -> None
     assert manifest["statuses"] == {"ok": 1, "undecodable": 1}
 
 
+def test_people_s_images_are_decoded_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three that cannot be read among 10; in a job with a filter or without one."""
+    bad = [Record(f"bad{n}", jobs.picture(n)[: -40 * n], ["ba be"] * (n - 1)) for n in (1, 2, 3)]
+    write_dataset(place / "data" / "people", [*jobs.records(7, 100), *bad], {"kind": "test"})
+    job = made(place, data={"people": {"human": True}})
+    assert "people/00000 (1 of 1): 10 texts of 10 images, 3 unreadable, not scored: people" in capsys.readouterr().out
+    rows = [row for row in select.tables(job).read("people/00000") if row["key"].startswith("bad")]
+    assert [row["text"] for row in rows] == [None, "ba be", "ba be", "ba be"]
+    assert all(row["reason"].startswith("the image cannot be read: undecodable") and not row["kept"] for row in rows)
+    assert not any(key.startswith("bad") for key in samples("clean"))
+    manifest = json.loads((place / "data" / "clean" / "manifest.json").read_text())
+    assert manifest["statuses"] == {"filtered": 2, "ok": 5, "undecodable": 3}
+
+
+def test_an_image_that_the_captioner_could_not_read_is_left_out_without_a_filter(place: Path) -> None:
+    broken = [Record("good", jobs.picture(1), ["ba be bi bo"]), Record("bad", b"\x89PNG nothing", ["ba be"])]
+    write_dataset(place / "data" / "odd", broken, {"kind": "test"})
+    made(place, data={"odd": {}}, filter=None, select="all")
+    assert list(samples("clean")) == ["good"]
+
+
 def test_an_output_that_exists(place: Path) -> None:
     jobs.write_web(place / "data", "clean", 3)
     with pytest.raises(VltkError, match="exists already: give another name .output=OTHER., or add --replace"):

@@ -11,7 +11,8 @@ from tests.unit.capfilt import jobs
 from tests.unit.report.report_pages import Page
 from vltk.capfilt import select, steps
 from vltk.capfilt.job import Job, load
-from vltk.data.shard import write_dataset
+from vltk.data.dataset import data_root
+from vltk.data.shard import Record, write_dataset
 from vltk.errors import Missing
 from vltk.report.capfilt import build
 from vltk.report.histogram import Part, histogram
@@ -40,6 +41,16 @@ def test_what_it_says(job: Job) -> None:
     for heading in ("Best web texts", "Worst generated texts", "Borderline web texts", "distinct-2", "said before"):
         assert heading in page.text
     assert "web: probability of a match" in page.text and "generated: log probability of its tokens" in page.text
+
+
+def test_images_of_people_that_cannot_be_read(job: Job) -> None:
+    bad = Record("bad", b"\x89PNG nothing", ["ba be"])
+    write_dataset(data_root() / "people", [*jobs.records(9, 101), bad], {"kind": "test"}, replace=True)
+    steps.run(job)
+    page = Page(build(job).read_text(encoding="utf-8"))
+    assert "1 images cannot be read, the first: undecodable image" in page.text
+    assert "human: the image cannot be read" in page.text and "of people" in page.text
+    assert build(job).read_text(encoding="utf-8").count("<small>9 images</small>") == 1
 
 
 def test_best_and_worst_are_those(job: Job) -> None:

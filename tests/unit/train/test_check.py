@@ -214,6 +214,11 @@ def test_a_task_that_asks_for_more_than_the_model_has(recipe: str, task: str, la
     assert f"evaluate.tasks.dev: {lacks}" in mistake and mistake.endswith(" has none")
 
 
+def test_a_task_that_writes_longer_texts_than_the_model() -> None:
+    told = mistakes("blip/captioner-tiny", "evaluate.tasks={dev: {part: caption, data: shapes/dev, max_length: 65}}")
+    assert len(told) == 1 and told[0].endswith("dev.max_length: 65 given, but model.text.max_length is 64")
+
+
 DINO = """\
 name: whole
 include: [flava/model.yaml]

@@ -52,7 +52,7 @@ def take_prints(name: str) -> Prints:
         raise VltkError(f"{name}: stored as tokens: only images and texts can be compared")
     count = len(dataset)
     found = Prints(dataset, np.zeros(count, f"S{WIDTH}"), np.zeros(count, np.uint64), np.zeros(count, bool))
-    for start, table in _rows(dataset, ("sha256", "dhash")):
+    for start, table in stored_rows(dataset, ("sha256", "dhash")):
         _from_rows(found, start, table)
     absent = np.flatnonzero((found.exact == b"") | ~found.has_look)
     with Bar(f"hashes of {name}", len(absent)) as bar, ThreadPoolExecutor(THREADS) as pool:
@@ -70,13 +70,13 @@ def take_prints(name: str) -> Prints:
 def places(dataset: Dataset, keys: Collection[str]) -> dict[str, int]:
     """The raw positions of the samples with these keys, as far as the rows hold them."""
     found: dict[str, int] = {}
-    for start, table in _rows(dataset, ("key",)):
+    for start, table in stored_rows(dataset, ("key",)):
         here = enumerate(table["key"].to_pylist(), start)
         found |= {key: position for position, key in here if key in keys}
     return found
 
 
-def _rows(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
+def stored_rows(dataset: Dataset, columns: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
     """Raw position of its first sample, and those of the columns that there are, for the stored rows of each shard."""
     import pyarrow.parquet as pq
 
@@ -119,7 +119,7 @@ def _from_sample(dataset: Dataset, position: int) -> tuple[int, bytes, np.uint64
 
 def _keys(dataset: Dataset, wanted: np.ndarray) -> Iterator[tuple[int, str]]:
     known = np.zeros(len(wanted), bool)
-    for start, table in _rows(dataset, ("key",)):
+    for start, table in stored_rows(dataset, ("key",)):
         here = np.flatnonzero(wanted[start : start + len(table)])
         known[start : start + len(table)] = True
         yield from zip((here + start).tolist(), table["key"].take(here).to_pylist(), strict=True)
