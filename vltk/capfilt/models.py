@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +111,24 @@ def _without_weights(stage: Stage) -> Any:
 def weights_digest(source: Source) -> str:
     """sha256 of the file of weights; of several the hash of theirs."""
     files = _files(source)
-    found = [file_sha256(path) for path in files]
+    found = [_sha256(path, path.stat().st_mtime_ns) for path in files]
     return found[0] if len(found) == 1 else digest({path.name: one for path, one in zip(files, found, strict=True)})
+
+
+@cache
+def _sha256(path: Path, written: int) -> str:
+    """Read once in a process, as long as the file is the same."""
+    return file_sha256(path)
+
+
+def known(spec: str) -> dict[str, Any]:
+    """What the name of a run tells without loading it: part of `Model.facts`, the name alone where it is gone."""
+    try:
+        source = run.find_source(spec)
+        sealed = source.facts().get("weights") if isinstance(source, RunFolder) and source.step is None else None
+        return {"run": spec, "weights": sealed["sha256"] if sealed else weights_digest(source)}
+    except (VltkError, OSError):
+        return {"run": spec}
 
 
 def _files(source: Source) -> list[Path]:
