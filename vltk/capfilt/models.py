@@ -14,8 +14,6 @@ from vltk.data.hashes import file_sha256
 from vltk.errors import VltkError
 from vltk.identity import digest
 from vltk.log import warn
-from vltk.models.hf import blip
-from vltk.models.weights import files_of
 from vltk.recipe import Stage
 from vltk.run import HfFolder, RunFolder, Source
 from vltk.train.sources import require_finished
@@ -23,7 +21,6 @@ from vltk.train.sources import require_finished
 if TYPE_CHECKING:
     from vltk.run import Trained
 
-PUBLISHED = {"captioner": blip.CAPTIONS, "filter": blip.RETRIEVAL}  # as classes of transformers
 TRAINED_FOR = {"captioner": {"lm"}, "filter": {"itm", "itm_hard"}}  # by one of these objectives
 
 
@@ -121,7 +118,7 @@ def _sha256(path: Path, written: int) -> str:
     return file_sha256(path)
 
 
-def known(spec: str) -> dict[str, Any]:
+def named(spec: str) -> dict[str, Any]:
     """What the name of a run tells without loading it: part of `Model.facts`, the name alone where it is gone."""
     try:
         source = run.find_source(spec)
@@ -133,6 +130,8 @@ def known(spec: str) -> dict[str, Any]:
 
 def _files(source: Source) -> list[Path]:
     if isinstance(source, HfFolder):
+        from vltk.models.weights import files_of
+
         return files_of(source.path)
     if source.step is None:
         return [source.weights]
@@ -161,7 +160,10 @@ def _unfit(model: Model) -> str | None:
     if model.role == "filter" and model.job.rule.by != "itm":
         return None
     if isinstance(model.source, HfFolder):
-        given, published = model.source.model.architecture, PUBLISHED[model.role]
+        from vltk.models.hf import blip
+
+        given = model.source.model.architecture
+        published = {"captioner": blip.CAPTIONS, "filter": blip.RETRIEVAL}[model.role]
         told = f"is a {given}, which does not say what it was fine-tuned for: give a {published}"
         return None if given == published else told
     if model.source.facts().get("imported"):

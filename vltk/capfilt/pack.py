@@ -45,12 +45,14 @@ def pack(job: Job, replace: bool = False) -> Path:
     folder, source = output_folder(job), provenance(job)
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
         if _is_packed(folder, source):
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
             for shard in job.shards:
                 if _is_newer(shard, folder):
                     _check_bytes(shard, job)
-            shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
             say(f"pack: {folder} stands already, of equal data and decisions")
             return folder
+        if _source_of(folder) and not replace:
+            raise _exists(folder)
         work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
         for number, shard in enumerate(job.shards):
@@ -66,7 +68,11 @@ def refuse_output(job: Job, replace: bool = False) -> None:
     """Raises VltkError where a data set of this name exists that the recipe would make otherwise."""
     folder = output_folder(job)
     if (folder / "manifest.json").exists() and not replace and unlike(_source_of(folder), said(job)):
-        raise VltkError(f"the data set {folder} exists already: give another name (output=OTHER), or add --replace")
+        raise _exists(folder)
+
+
+def _exists(folder: Path) -> VltkError:
+    return VltkError(f"the data set {folder} exists already: give another name (output=OTHER), or add --replace")
 
 
 def said(job: Job) -> Facts:
@@ -103,7 +109,7 @@ def provenance(job: Job) -> Facts:
 def _licence(job: Job) -> str:
     """Of the data sets that go in; empty where nothing is known of any."""
     found = [licence_of(name, dataset.manifest) for name, dataset in job.datasets.items()]
-    return ", ".join(dict.fromkeys(one or "unknown" for one in found)) if any(found) else ""
+    return " + ".join(dict.fromkeys(one or "unknown" for one in found)) if any(found) else ""
 
 
 def _is_packed(folder: Path, source: Facts) -> bool:

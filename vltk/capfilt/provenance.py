@@ -10,7 +10,7 @@ from typing import Any
 
 from vltk.capfilt import caption, score
 from vltk.capfilt.job import Job, Shard
-from vltk.capfilt.models import known
+from vltk.capfilt.models import named
 from vltk.capfilt.tables import differences
 from vltk.errors import Missing, VltkError
 
@@ -27,13 +27,13 @@ class Provenance:
     def captions(self) -> Facts | None:
         """What captions have to be made of, besides their shard; None where none are written."""
         spec = self.job.options.captioner
-        return caption.said(self.job) | {"captioner": known(spec)} if spec and caption.wanted(self.job) else None
+        return caption.said(self.job) | {"captioner": named(spec)} if spec and caption.wanted(self.job) else None
 
     @cached_property
     def filter(self) -> Facts | None:
         """What scores have to be read by; None where nothing is scored."""
         spec = self.job.options.filter
-        return None if spec is None or all(shard.human for shard in self.job.shards) else known(spec)
+        return None if spec is None or all(shard.human for shard in self.job.shards) else named(spec)
 
     def captions_of(self, shard: Shard) -> Facts | None:
         return None if self.captions is None or shard.human else self.captions | {"shard": shard.content}
@@ -47,7 +47,7 @@ class Provenance:
         made = caption.tables(self.job)
         for shard in caption.wanted(self.job):
             before = made.made_of(shard.name)
-            if before is not None and (found := unlike(before, self.captions_of(shard))):
+            if before is not None and (found := unlike(before, self.captions_of(shard) or {})):
                 raise made.other(shard.name, found, self._again("caption"))
 
     def refuse_scores(self) -> None:
@@ -81,10 +81,8 @@ class Provenance:
         return f"make it again: vltk capfilt {step} {self.job.given} --redo"
 
 
-def unlike(before: Facts, said: Facts | None) -> list[str]:
+def unlike(before: Facts, said: Facts) -> list[str]:
     """One line a key in which `before` is not what is said; it may tell more, of its captions too."""
-    if said is None:
-        return differences(before, None)
     after = before | said
     if before.get("captions") and after.get("captions"):
         after["captions"] = before["captions"] | after["captions"]

@@ -14,9 +14,10 @@ from vltk.capfilt.gates import Looked, closed, same
 from vltk.capfilt.job import Job, Shard
 from vltk.capfilt.provenance import Facts, Provenance
 from vltk.capfilt.rules._contract import HUMAN, Decide, Scored
-from vltk.capfilt.tables import DECISIONS, Row, Tables, differences
+from vltk.capfilt.tables import DECISIONS, Row, Tables, differences, unspelled
 from vltk.capfilt.work import each
 from vltk.errors import Missing
+from vltk.identity import digest
 from vltk.log import say
 
 STEP = "select"
@@ -55,11 +56,15 @@ def select(job: Job) -> Counter[tuple[str, bool]]:
 
 
 def facts_of(job: Job) -> dict[str, Facts]:
-    """What decides on the texts of each shard. Raises as `Provenance.require_scored` does."""
+    """What decides on the texts of each shard: its scores, and those of all shards, which rules and gates may count.
+
+    Raises as `Provenance.require_scored` does.
+    """
     provenance, options = Provenance(job), job.options
     said = {"select": options.select.model_dump(mode="json"), "gates": options.gates.model_dump(mode="json")}
-    own = {"step": STEP, "version": VERSION, **said}
-    return {shard.name: own | {"scores": provenance.require_scored(shard)} for shard in job.shards}
+    scores = {shard.name: provenance.require_scored(shard) for shard in job.shards}
+    own = {"step": STEP, "version": VERSION, **said, "shards": digest(unspelled(scores))}
+    return {name: own | {"scores": one} for name, one in scores.items()}
 
 
 def require_decided(job: Job) -> dict[str, Facts]:
