@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def test_scores_of_another_recipe(place: Path, capsys: pytest.CaptureFixture[str
         assert "scores/web/00000.parquet was made of something else:" in message and told in message
         again = "score" if told.startswith(("filter", "score")) else "run"
         assert f"vltk capfilt {again} {shlex.join([path, *said, 'output=other'])} --redo" in message
+    assert call("capfilt", "run", path, *said, "output=other") == 1
+    assert "web/00000.parquet was made of something else:" in capsys.readouterr().err
     assert left(place) == before and not (place / "data" / "other").exists()
 
 
@@ -129,6 +132,8 @@ def test_a_run_by_another_spelling(place: Path, monkeypatch: pytest.MonkeyPatch)
     for step in (select.select, pack.pack):
         step(load(path, other))
     assert steps.run(load(path)) == folder and ToyModel.batches == before
+    shutil.rmtree(place / "runs")
+    assert steps.run(load(path, other)) == folder  # its tables name the runs otherwise, the data set is the same
 
 
 def test_runs_are_known_by_their_weights() -> None:
