@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,18 @@ def pack(job: Job, replace: bool = False) -> Path:
     Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, where a
     shard changed since it was scored, or where decisions are not those of the recipe.
     """
-    refuse_output(job, replace)
     folder, source = output_folder(job), provenance(job)
+    refuse_output(job, replace)
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
-        if _is_packed(folder, source):
+        if not (found := _differences(folder, source)):
             shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
             for shard in job.shards:
                 if _is_newer(shard, folder):
                     _check_bytes(shard, job)
             say(f"pack: {folder} stands already, of equal data and decisions")
             return folder
-        if _source_of(folder) and not replace:
-            raise _exists(folder)
+        if (folder / "manifest.json").exists() and not replace:
+            raise _exists(folder, found)
         work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
         for number, shard in enumerate(job.shards):
@@ -67,12 +67,16 @@ def pack(job: Job, replace: bool = False) -> Path:
 def refuse_output(job: Job, replace: bool = False) -> None:
     """Raises VltkError where a data set of this name exists that the recipe would make otherwise."""
     folder = output_folder(job)
-    if (folder / "manifest.json").exists() and not replace and unlike(_source_of(folder), said(job)):
-        raise _exists(folder)
+    if (folder / "manifest.json").exists() and not replace and (found := unlike(_source_of(folder), said(job))):
+        raise _exists(folder, found)
 
 
-def _exists(folder: Path) -> VltkError:
-    return VltkError(f"the data set {folder} exists already: give another name (output=OTHER), or add --replace")
+def _exists(folder: Path, found: Sequence[str]) -> VltkError:
+    """With what it was made of and should not be, where a job like this one has made it."""
+    told = f"the data set {folder} exists already: give another name (output=OTHER), or add --replace"
+    if any(line.startswith("kind: ") for line in found):
+        return VltkError(told)
+    return VltkError("\n  ".join([f"{told}; it was made of something else:", *found[:8]]))
 
 
 def said(job: Job) -> Facts:
@@ -112,8 +116,9 @@ def _licence(job: Job) -> str:
     return " + ".join(dict.fromkeys(one or "unknown" for one in found)) if any(found) else ""
 
 
-def _is_packed(folder: Path, source: Facts) -> bool:
-    return not differences(_without_prose(_source_of(folder)), _without_prose(source))
+def _differences(folder: Path, source: Facts) -> list[str]:
+    """Of the data set that stands there; none where it is this one."""
+    return differences(_without_prose(_source_of(folder)), _without_prose(source))
 
 
 def _without_prose(source: Facts) -> Facts:

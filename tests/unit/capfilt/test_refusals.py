@@ -200,6 +200,8 @@ def test_a_shard_that_changed_under_a_packed_data_set(place: Path) -> None:
     with pytest.raises(VltkError, match=r"00001.tar changed since it was scored: .* vltk data verify web"):
         pack.pack(load(recipe(place)))
     write_dataset(place / "data" / "web", jobs.records(40, 1), {"kind": "test"}, 12, replace=True)
-    with pytest.raises(VltkError, match="exists already"):
+    with pytest.raises(VltkError, match="the shard web/00000 changed since it was scored: .* --redo"):
         pack.pack(load(recipe(place)))
+    with pytest.raises(VltkError, match=r"clean exists already: .* it was made of something else:\n  of.web: was"):
+        steps.run(load(recipe(place)))
     assert len(samples("clean")) > 5
