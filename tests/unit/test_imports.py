@@ -118,6 +118,7 @@ def test_a_wrong_direction_is_seen(home: str, source: str, count: int) -> None:
         ("vltk.recipe", {"torch", "transformers", "numpy", "matplotlib", "sklearn"}),
         ("vltk.needs", {"torch", "transformers", "matplotlib", "sklearn", "scipy", "pyarrow"}),
         ("vltk.capfilt.job", {"torch", "transformers", "matplotlib", "sklearn", "scipy"}),
+        ("vltk.capfilt.pack", {"torch", "transformers", "matplotlib", "sklearn", "scipy"}),
         ("vltk.eval.run", {"torch", "transformers", "matplotlib", "sklearn"}),
     ],
 )

@@ -46,9 +46,13 @@ def caption(job: Job, redo: bool = False) -> None:
 
 def facts_of(job: Job, model: Model) -> dict[str, Any]:
     """What decides the texts of a shard, besides its content."""
+    return said(job) | {"captioner": model.facts, "prompt": str(getattr(model.stage.model, "prompt", ""))}
+
+
+def said(job: Job) -> dict[str, Any]:
+    """As much of it as the recipe says without its captioner."""
     decoding = job.options.caption.model_dump(mode="json", exclude={"batch_size"})
-    own = {"step": STEP, "version": VERSION, "captioner": model.facts, "seed": job.options.seed}
-    own["prompt"] = str(getattr(model.stage.model, "prompt", ""))
+    own = {"step": STEP, "version": VERSION, "seed": job.options.seed}
     return own | {"decoding": decoding, "precision": job.options.precision}
 
 

@@ -6,6 +6,7 @@ file a shard. Nothing here imports torch: what is missing is said in seconds.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,12 +58,18 @@ class Shard:
 
 @dataclass(frozen=True)
 class Job:
-    """A checked recipe. `force`: what the runs were trained for is not looked at."""
+    """A checked recipe. `force`: what its runs were trained for is not looked at; `overrides` were said over it."""
 
     name: str
     path: Path
     options: Options
     force: bool = False
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> str:
+        """The recipe and what was said over it, to be typed behind another command."""
+        return shlex.join([str(self.path), *self.overrides])
 
     @property
     def folder(self) -> Path:
@@ -115,7 +122,7 @@ def load(name: str | Path, overrides: Sequence[str] = (), force: bool = False) -
         raise RecipeError([*wrong, *(_placed(tree, loc, text) for loc, text in problems(error))]) from None
     if wrong:
         raise RecipeError(wrong)
-    job = Job(options.name or path.stem, path, options, force)
+    job = Job(options.name or path.stem, path, options, force, tuple(overrides))
     if wrong := [f"{tree.reach(keys)[1].origin}: {'.'.join(keys)}: {text}" for keys, text in _misfits(job)]:
         raise RecipeError(wrong)
     return job
@@ -163,7 +170,7 @@ def absent(job: Job, roles: Sequence[str] = ROLES) -> Steps:
 
 
 def require(job: Job, roles: Sequence[str] = ROLES) -> None:
-    """Raises Missing with all that is absent, and VltkError for data without images."""
+    """Raises Missing with all that is absent, and VltkError for data without images and for a name that is taken."""
     if steps := absent(job, roles):
         raise Missing(f"vltk capfilt ({job.name}) cannot start; missing:", steps)
     for name, dataset in job.datasets.items():
@@ -171,6 +178,8 @@ def require(job: Job, roles: Sequence[str] = ROLES) -> None:
             raise VltkError(
                 f"the data set {name!r} has samples without images: CapFilt is about images and their texts"
             )
+    if run.stage_folders(job.folder) and not (job.folder / FILE).exists():
+        raise VltkError(f"{job.folder} holds a training run: give this job another name (name=OTHER)")
 
 
 def output_folder(job: Job) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,13 @@ from vltk.data.hashes import file_sha256
 from vltk.errors import VltkError
 from vltk.identity import digest
 from vltk.log import warn
-from vltk.models.hf import blip
-from vltk.models.weights import files_of
 from vltk.recipe import Stage
-from vltk.run import HfFolder, Source
+from vltk.run import HfFolder, RunFolder, Source
 from vltk.train.sources import require_finished
 
 if TYPE_CHECKING:
     from vltk.run import Trained
 
-PUBLISHED = {"captioner": blip.CAPTIONS, "filter": blip.RETRIEVAL}  # as classes of transformers
 TRAINED_FOR = {"captioner": {"lm"}, "filter": {"itm", "itm_hard"}}  # by one of these objectives
 
 
@@ -117,12 +114,30 @@ def _without_weights(stage: Stage) -> Any:
 def weights_digest(source: Source) -> str:
     """sha256 of the file of weights; of several the hash of theirs."""
     files = _files(source)
-    found = [file_sha256(path) for path in files]
+    found = [_sha256(path, path.stat().st_mtime_ns) for path in files]
     return found[0] if len(found) == 1 else digest({path.name: one for path, one in zip(files, found, strict=True)})
+
+
+@cache
+def _sha256(path: Path, written: int) -> str:
+    """Read once in a process, as long as the file is the same."""
+    return file_sha256(path)
+
+
+def named(spec: str) -> dict[str, Any]:
+    """What the name of a run tells without loading it: part of `Model.facts`, the name alone where it is gone."""
+    try:
+        source = run.find_source(spec)
+        sealed = source.facts().get("weights") if isinstance(source, RunFolder) and source.step is None else None
+        return {"run": spec, "weights": sealed["sha256"] if sealed else weights_digest(source)}
+    except (VltkError, OSError):
+        return {"run": spec}
 
 
 def _files(source: Source) -> list[Path]:
     if isinstance(source, HfFolder):
+        from vltk.models.weights import files_of
+
         return files_of(source.path)
     if source.step is None:
         return [source.weights]
@@ -151,7 +166,10 @@ def _unfit(model: Model) -> str | None:
     if model.role == "filter" and model.job.rule.by != "itm":
         return None
     if isinstance(model.source, HfFolder):
-        given, published = model.source.model.architecture, PUBLISHED[model.role]
+        from vltk.models.hf import blip
+
+        given = model.source.model.architecture
+        published = {"captioner": blip.CAPTIONS, "filter": blip.RETRIEVAL}[model.role]
         told = f"is a {given}, which does not say what it was fine-tuned for: give a {published}"
         return None if given == published else told
     if model.source.facts().get("imported"):

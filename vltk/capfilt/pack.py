@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vltk import __version__
-from vltk.capfilt import select
+from vltk.capfilt import score, select
 from vltk.capfilt.job import Job, Shard, output_folder
-from vltk.capfilt.tables import Row
+from vltk.capfilt.provenance import Facts, Provenance, unlike
+from vltk.capfilt.tables import Row, differences, unspelled
+from vltk.data.card import licence_of
 from vltk.data.hashes import file_sha256
 from vltk.data.lock import locked
 from vltk.data.row_table import COLUMNS, REQUIRED
 from vltk.data.shard import Record, Rejected, ShardWriter, publish
 from vltk.data.statuses import Status
-from vltk.errors import Missing, VltkError
+from vltk.errors import VltkError
 from vltk.identity import digest
 from vltk.log import say
 from vltk.whole import whole
@@ -29,22 +31,28 @@ from vltk.whole import whole
 WORK = ".capfilt"
 DECISIONS = "decisions"
 PATIENCE = 24 * 3600.0  # seconds that another process may pack the same
+PROSE = ("vltk", "licence")  # of a manifest's source; other words are the same data set
 TOLD = ("source", "itm", "itc", "logprob")  # of a kept text, in the JSON of its sample
 
 
 def pack(job: Job, replace: bool = False) -> Path:
     """The folder of the data set; a shard that was packed before is not packed again.
 
-    Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, or where
-    a shard changed since it was scored.
+    Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, where a
+    shard changed since it was scored, or where decisions are not those of the recipe.
     """
     folder, source = output_folder(job), provenance(job)
     refuse_output(job, replace)
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
-        if _is_packed(folder, source):
+        if not (found := _differences(folder, source)):
             shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
+            for shard in job.shards:
+                if _is_newer(shard, folder):
+                    _check_bytes(shard, job)
             say(f"pack: {folder} stands already, of equal data and decisions")
             return folder
+        if (folder / "manifest.json").exists() and not replace:
+            raise _exists(folder, found)
         work, first, entries = folder / WORK, 0, []
         _forget_others(work, source)
         for number, shard in enumerate(job.shards):
@@ -57,55 +65,71 @@ def pack(job: Job, replace: bool = False) -> Path:
 
 
 def refuse_output(job: Job, replace: bool = False) -> None:
-    """Raises VltkError where a data set of this name exists."""
-    if (output_folder(job) / "manifest.json").exists() and not replace and not _is_ours(job):
-        raise VltkError(
-            f"the data set {output_folder(job)} exists already: give another name (output=OTHER), or add --replace"
-        )
+    """Raises VltkError where a data set of this name exists that the recipe would make otherwise."""
+    folder = output_folder(job)
+    if (folder / "manifest.json").exists() and not replace and (found := unlike(_source_of(folder), said(job))):
+        raise _exists(folder, found)
 
 
-def provenance(job: Job) -> dict[str, Any]:
-    """What the data set is made of, for its manifest."""
-    made = select.tables(job)
-    decisions = {}
-    for shard in job.shards:
-        origin = made.made_of(shard.name)
-        if origin is None:
-            again = f"vltk capfilt select {job.path}"
-            raise Missing(f"nothing is decided on the shard {shard.name} yet", [("its decisions", again)])
-        select.require_scored(job, shard)
-        decisions[shard.name] = origin
-    first = next(iter(decisions.values()))
-    captions = next((one["scores"]["captions"] for one in decisions.values() if one["scores"]["captions"]), None)
-    judged = next((one["scores"]["filter"] for one in decisions.values() if one["scores"]["filter"]), None)
+def _exists(folder: Path, found: Sequence[str]) -> VltkError:
+    """With what it was made of and should not be, where a job like this one has made it."""
+    told = f"the data set {folder} exists already: give another name (output=OTHER), or add --replace"
+    if any(line.startswith("kind: ") for line in found):
+        return VltkError(told)
+    return VltkError("\n  ".join([f"{told}; it was made of something else:", *found[:8]]))
+
+
+def said(job: Job) -> Facts:
+    """What the data set is made of, as far as the recipe says it."""
+    provenance, options = Provenance(job), job.options
+    scoring = score.facts_of(job, None)
     return {
         "kind": "capfilt",
         "of": {name: dataset.digest for name, dataset in job.datasets.items()},
-        "human": [name for name, one in job.options.data.items() if one.human],
+        "human": [name for name, one in options.data.items() if one.human],
+        "captions": provenance.captions,
+        "filter": provenance.filter,
+        "score": scoring["score"],
+        "precision": scoring["precision"],
+        "select": options.select.model_dump(mode="json"),
+        "gates": options.gates.model_dump(mode="json"),
+    }
+
+
+def provenance(job: Job) -> Facts:
+    """What the data set is made of, for its manifest. Raises as `select.require_decided` does."""
+    decisions = select.require_decided(job)
+    scores = [one["scores"] for one in decisions.values()]
+    captions = next((one["captions"] for one in scores if one["captions"]), None)
+    return said(job) | {
         "captions": captions and {key: value for key, value in captions.items() if key != "shard"},
-        "filter": judged,
-        "select": first["select"],
-        "gates": first["gates"],
-        "decisions": digest(decisions),
+        "filter": next((one["filter"] for one in scores if one["filter"]), None),
+        "decisions": digest(unspelled(decisions)),
+        "licence": _licence(job),
         "vltk": __version__,
     }
 
 
-def _is_packed(folder: Path, source: Mapping[str, Any]) -> bool:
-    return _source_of(folder) == json.loads(json.dumps(source))
+def _licence(job: Job) -> str:
+    """Of the data sets that go in; empty where nothing is known of any."""
+    found = [licence_of(name, dataset.manifest) for name, dataset in job.datasets.items()]
+    return " + ".join(dict.fromkeys(one or "unknown" for one in found)) if any(found) else ""
 
 
-def _is_ours(job: Job) -> bool:
-    """Whether what stands there was made by this job as it is now."""
-    try:
-        return _is_packed(output_folder(job), provenance(job))
-    except (Missing, VltkError):
-        return False
+def _differences(folder: Path, source: Facts) -> list[str]:
+    """Of the data set that stands there; none where it is this one."""
+    return differences(_without_prose(_source_of(folder)), _without_prose(source))
 
 
-def _source_of(folder: Path) -> Any:
+def _without_prose(source: Facts) -> Facts:
+    return {name: value for name, value in source.items() if name not in PROSE}
+
+
+def _source_of(folder: Path) -> Facts:
+    """As the manifest there has it; empty where there is none."""
     path = folder / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8"))["source"] if path.exists() else None
+    found: Facts = json.loads(path.read_text(encoding="utf-8")).get("source", {}) if path.exists() else {}
+    return found
 
 
 def _forget_others(work: Path, source: Mapping[str, Any]) -> None:
@@ -143,6 +167,12 @@ def _packed(job: Job, shard: Shard, number: int, first_row: int, work: Path) -> 
         part.write_text(json.dumps(entry), encoding="utf-8")
     say(f"pack: {shard.name} ({number + 1} of {len(job.shards)}): {entry['samples']:,} of {entry['rows']:,} samples")
     return entry
+
+
+def _is_newer(shard: Shard, folder: Path) -> bool:
+    """Whether its tar was written after the data set there, which was made of it."""
+    place = shard.dataset.store.place(shard.number)
+    return isinstance(place, Path) and place.stat().st_mtime_ns > (folder / "manifest.json").stat().st_mtime_ns
 
 
 def _check_bytes(shard: Shard, job: Job) -> None:

@@ -41,7 +41,7 @@ def score(job: Job, redo: bool = False) -> None:
         captions = texts.made_of(shard.name) if shard.name in written else None
         if shard.name in written and captions is None:
             raise Missing(
-                f"{texts.path(shard.name)} is not there", [("its captions", f"vltk capfilt caption {job.path}")]
+                f"{texts.path(shard.name)} is not there", [("its captions", f"vltk capfilt caption {job.given}")]
             )
         return facts_of(job, None if shard.human else model) | {"shard": shard.content, "captions": captions}
 

@@ -24,6 +24,7 @@ def run(job: Job, redo: bool = False, replace: bool = False, helpers: Helpers = 
     from vltk.capfilt import caption, pack, score, select
 
     pack.refuse_output(job, replace)
+    _settle(job, *(() if redo else (caption.STEP, score.STEP)))
     with _helped(job, helpers):
         caption.caption(job, redo)
         score.score(job, redo)
@@ -38,6 +39,7 @@ def captions(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
     begin(job, ["captioner"])
     from vltk.capfilt import caption
 
+    _settle(job, *(() if redo else (caption.STEP,)))
     with _helped(job, helpers):
         caption.caption(job, redo)
 
@@ -45,14 +47,15 @@ def captions(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
 def scores(job: Job, redo: bool = False, helpers: Helpers = ()) -> None:
     """The second step alone."""
     begin(job, ["filter"])
-    from vltk.capfilt import score
+    from vltk.capfilt import caption, score
 
+    _settle(job, caption.STEP, *(() if redo else (score.STEP,)))
     with _helped(job, helpers):
         score.score(job, redo)
 
 
 def begin(job: Job, roles: Sequence[str] = ROLES) -> None:
-    """Looks at everything that can be wrong, what is absent first; writes the resolved recipe."""
+    """Looks at everything that can be wrong, what is absent first."""
     require(job, roles)
     from vltk.capfilt.known import known
     from vltk.capfilt.models import Model
@@ -67,6 +70,18 @@ def begin(job: Job, roles: Sequence[str] = ROLES) -> None:
             if role == "filter" and not is_helper():
                 for told in known(model).told:
                     warn(told)
+
+
+def _settle(job: Job, *steps: str) -> None:
+    """Refuses what stands of these steps and the recipe would make otherwise; only then is the recipe written down."""
+    from vltk.capfilt import caption, score
+    from vltk.capfilt.provenance import Provenance
+
+    provenance = Provenance(job)
+    if caption.STEP in steps:
+        provenance.refuse_captions()
+    if score.STEP in steps:
+        provenance.refuse_scores()
     if not is_helper():
         job.write()
 

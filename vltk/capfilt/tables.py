@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vltk.capfilt.job import ROLES
 from vltk.errors import VltkError
 from vltk.identity import changes
 from vltk.whole import whole
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 MADE_OF = b"vltk.made_of"
 COLUMNS = {  # name to pyarrow's type; of a text
+    "data": "string",  # set of its sample
     "key": "string",  # of its sample
     "number": "int32",  # among the texts of its sample
     "source": "string",  # web, human, generated
@@ -36,7 +38,35 @@ COLUMNS = {  # name to pyarrow's type; of a text
 }
 CAPTIONS = ("key", "number", "text", "logprob", "length", "finished", "error")
 SCORES = (*CAPTIONS[:2], "source", "text", "scored", "itm_logit", "itm", "itc", *CAPTIONS[3:6], "unknown", "error")
-DECISIONS = (*SCORES, "kept", "reason")
+DECISIONS = ("data", *SCORES, "kept", "reason")
+
+
+def differences(before: Any, after: Any, key: str = "") -> list[str]:
+    """One line a key that differs: `captions.seed: was 0, is 3`.
+
+    A run is known by its weights, however it is spelled; by its name only where one side does not know them.
+    """
+    if {type(before), type(after)} not in ({dict}, {dict, type(None)}):
+        return changes(before, after, key)
+    before, after = before or {}, after or {}
+    names = list(dict.fromkeys([*before, *after]))
+    if key.rpartition(".")[2] in ROLES:
+        names = [name for name in names if name in before and name in after and name != "run"] or ["run"]
+    return [
+        line
+        for name in names
+        for line in differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
+    ]
+
+
+def unspelled(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without the names of runs, whose weights stand beside them."""
+    return {
+        name: unspelled({key: one for key, one in value.items() if name not in ROLES or key != "run"})
+        if isinstance(value, dict)
+        else value
+        for name, value in facts.items()
+    }
 
 
 class Tables:
@@ -61,18 +91,27 @@ class Tables:
     def stands(self, shard: str, facts: Mapping[str, Any], redo: bool = False) -> bool:
         """Whether the table of a shard is there, and was made of these facts.
 
-        Raises VltkError where it was made of others; with `redo` it counts as absent.
+        Raises VltkError where it was made of others or is damaged; with `redo` it counts as absent.
         """
-        before = self.made_of(shard)
-        if before is None or before == facts:
-            return before is not None
         if redo:
+            return self._is_whole(shard) and not differences(self.made_of(shard), facts)
+        before = self.made_of(shard)
+        if before is not None and (found := differences(before, facts)):
+            raise self.other(shard, found, "make what has changed again with --redo")
+        return before is not None
+
+    def other(self, shard: str, found: Sequence[str], again: str) -> VltkError:
+        """The error that says what a table was made of and should not be. `again`: what else may be done about it."""
+        shown = "\n  ".join(found[:8])
+        told = f"give this job another name (name=OTHER), or {again}"
+        return VltkError(f"{self.path(shard)} was made of something else:\n  {shown}\n{told}")
+
+    def _is_whole(self, shard: str) -> bool:
+        """Whether the table is there and can be read to its end."""
+        try:
+            return self.made_of(shard) is not None and self.table(shard) is not None
+        except VltkError:
             return False
-        shown = "\n  ".join(changes(before, dict(facts))[:8])
-        raise VltkError(
-            f"{self.path(shard)} was made of something else:\n  {shown}\n"
-            "give this job another name (name=OTHER), or make what has changed again with --redo"
-        )
 
     def write(self, shard: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
         import pyarrow as pa
@@ -87,7 +126,7 @@ class Tables:
 
     def read(self, shard: str) -> list[Row]:
         """Raises VltkError for a damaged table."""
-        rows: list[Row] = self._table(shard).to_pylist()
+        rows: list[Row] = self.table(shard).to_pylist()
         return rows
 
     def by_key(self, shard: str) -> Iterator[tuple[str, list[Row]]]:
@@ -95,11 +134,12 @@ class Tables:
         for key, rows in groupby(self.read(shard), key=lambda row: str(row["key"])):
             yield key, list(rows)
 
-    def _table(self, shard: str) -> pa.Table:
+    def table(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All columns, or these. Raises VltkError for a damaged table."""
         import pyarrow.parquet as pq
 
         with _told(self.path(shard)):
-            return pq.ParquetFile(self.path(shard)).read()
+            return pq.ParquetFile(self.path(shard)).read(columns)
 
 
 class _told:
@@ -115,5 +155,5 @@ class _told:
 
         if isinstance(error, OSError | ValueError | KeyError | TypeError | pa.ArrowException):
             raise VltkError(
-                f"{self.path}: damaged ({error}): remove it, and the same command makes it again"
+                f"{self.path}: damaged ({error}): remove it, and the step that writes it makes it again; so does --redo"
             ) from error

@@ -20,9 +20,12 @@ def each(
     stands: Callable[[Shard], bool],
     make: Callable[[Shard], str | None],
 ) -> None:
-    """Makes what does not stand, shard by shard, or waits for others to. `make` says in words what it has made."""
-    left = list(shards)
-    total = len(left)
+    """Makes what does not stand, shard by shard, or waits for others to. `make` says in words what it has made.
+
+    `stands` is asked of all of them first: what it refuses is refused before anything is made.
+    """
+    every = list(shards)
+    left = [shard for shard in every if not stands(shard)]
     claims.mkdir(parents=True, exist_ok=True)
     while left:
         before = len(left)
@@ -32,7 +35,7 @@ def each(
                     if not ours:
                         continue
                     if not stands(shard):
-                        _say(f"{step}: {shard.name} ({total - len(left) + 1} of {total})", make(shard))
+                        _say(f"{step}: {shard.name} ({len(every) - len(left) + 1} of {len(every)})", make(shard))
             left.remove(shard)
         if len(left) == before:
             time.sleep(PAUSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -140,6 +141,13 @@ def steps_for(name: str) -> list[tuple[str, str]]:
         return [(f"the data set {name}: {card.about}; licence: {card.licence.id}", fetch_command(card))]
     own = [(step.what, step.command) for step in card.bring if f" {name} " in f"{step.command} "]
     return own or [(step.what, step.command) for step in card.bring]
+
+
+def licence_of(name: str, manifest: Mapping[str, Any]) -> str:
+    """Of a data set on disk: what its manifest says, or else the card of its name; empty where nothing is known."""
+    source, card_name = manifest.get("source"), name.partition("/")[0]
+    said = source.get("licence") if isinstance(source, dict) else None
+    return str(said) if said else load_card(card_name).licence.id if card_name in card_names() else ""
 
 
 def fetch_command(card: Card) -> str:

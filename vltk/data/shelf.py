@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk.data import codes
-from vltk.data.card import Card, Generated, Local, card_names, load_card
+from vltk.data.card import Card, Generated, Local, card_names, licence_of, load_card
 from vltk.data.dataset import data_root, dataset_folder, dataset_names
 from vltk.data.lock import locked
 from vltk.data.publish import LEAVING, WORK, owned
@@ -45,16 +45,18 @@ def ls() -> Iterator[Row]:
 
 
 def _stored(name: str) -> Row:
-    card_name = name.partition("/")[0]
-    licence = load_card(card_name).licence.id if card_name in card_names() else ""
     try:
         manifest = json.loads((dataset_folder(name) / "manifest.json").read_text(encoding="utf-8"))
         samples, size = manifest["samples"], sum(shard.get("bytes", 0) for shard in manifest["shards"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Row(name, f"manifest.json cannot be read ({error}): vltk data rm {name}", True, licence=licence)
+        return Row(
+            name, f"manifest.json cannot be read ({error}): vltk data rm {name}", True, licence=licence_of(name, {})
+        )
     kinds = [f"{manifest[kind]:,} {kind}" for kind in ("images", "texts") if manifest.get(kind)]
     counts = ", ".join([f"{samples:,} samples", *kinds])
-    return Row(name, "on disk", True, samples, size, counts, licence, codes=codes.told(dataset_folder(name)))
+    return Row(
+        name, "on disk", True, samples, size, counts, licence_of(name, manifest), codes=codes.told(dataset_folder(name))
+    )
 
 
 def _offered(card: Card) -> Row:

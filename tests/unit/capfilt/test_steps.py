@@ -14,6 +14,8 @@ from tests.unit.capfilt import jobs
 from tests.unit.capfilt.jobs import ToyModel, column, recipe, samples, texts
 from vltk.capfilt import caption, pack, score, select, steps
 from vltk.capfilt.job import Job, load
+from vltk.capfilt.tables import Tables
+from vltk.data import shelf
 from vltk.data.dataset import open_dataset
 from vltk.data.inspect.verify import verify
 from vltk.data.shard import Record, write_dataset
@@ -62,6 +64,41 @@ def test_provenance_and_rejected_texts(place: Path) -> None:
     rows = [row for path in sorted((folder / "rows").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     assert len(rows) == 40 and {row["url"] for row in rows} == {"http://a/b"}
     assert {row["status"] for row in rows} == {"ok", "filtered"}
+
+
+def test_two_data_sets_of_equal_shards(place: Path) -> None:
+    """Their decisions are told apart, and found by the key of the sample; the manifest has the options of scores."""
+    import pyarrow.parquet as pq
+
+    jobs.write_web(place / "data", "again")
+    for name, licence in (("web", "cc-by-4.0"), ("again", "cc0-1.0")):
+        path = place / "data" / name / "manifest.json"
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps(manifest | {"source": {"kind": "test", "licence": licence}}))
+    made(place, "score.normalise=true", data={"web": {}, "again": {}})
+    folder = place / "data" / "clean"
+    rows = [row for path in sorted((folder / "decisions").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    assert {row["data"] for row in rows} == {"web", "again"}
+    kept = {f"{row['data']}/{row['key']}" for row in rows if row["kept"]}
+    stored = [row for path in (folder / "rows").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert kept and kept == {row["key"] for row in stored if row["status"] == "ok"}
+    source = json.loads((folder / "manifest.json").read_text())["source"]
+    assert source["score"] == {"normalise": True, "max_words": 30} and source["precision"] == "fp32"
+    assert source["licence"] == "cc0-1.0 + cc-by-4.0"
+    assert next(row for row in shelf.ls() if row.name == "clean").licence == "cc0-1.0 + cc-by-4.0"
+
+
+def test_licences(place: Path) -> None:
+    """Of a card where the manifest says none; what nobody knows is said beside what is known."""
+    jobs.write_web(place / "data", "coco/train", 3)
+    for name, data, told in (("one", {"coco/train": {}}, "annotations CC BY 4.0"), ("two", {"web": {}}, "")):
+        made(place, name=name, output=name, data=data, select={"part": "itm", "threshold": 0.0})
+        assert open_dataset(name).manifest["source"]["licence"].startswith(told), name
+    assert open_dataset("two").manifest["source"]["licence"] == ""
+    made(
+        place, name="both", output="both", data={"coco/train": {}, "web": {}}, select={"part": "itm", "threshold": 0.0}
+    )
+    assert open_dataset("both").manifest["source"]["licence"].endswith(" + unknown")
 
 
 def test_batches_of_one_and_of_64_give_the_same_texts_and_scores(place: Path) -> None:
@@ -129,6 +166,37 @@ def test_again_does_nothing_and_a_threshold_needs_no_model(place: Path) -> None:
     assert ToyModel.batches == before
     assert len(samples("more")) > len(samples("clean"))
     assert select.tables(lower).made_of("web/00000")["select"]["threshold"] == 0.05  # type: ignore[index]
+
+
+def test_what_stands_is_not_decided_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it read; of a rule that looks at each text alone, nothing is read before it decides."""
+    job = made(place)
+    read: list[str] = []
+    by_key = Tables.by_key
+    monkeypatch.setattr(Tables, "by_key", lambda own, shard: (read.append(shard), by_key(own, shard))[1])
+    counts = select.select(load(recipe(place)))
+    assert not read and sum(counts.values()) == len([row for row in texts(job, select) if row[3] is not None])
+    names = [shard.name for shard in job.shards]
+    select.select(load(recipe(place), ["select.threshold=0.4"]))
+    assert read == names
+    read.clear()
+    select.select(load(recipe(place), ["select={part: percentile, keep: 0.4}"]))
+    assert sorted(read) == sorted(names * 2)
+
+
+def test_a_percentile_knows_of_data_that_came_later(place: Path) -> None:
+    """A limit is of all texts: those that stood are decided again, and not packed as they were."""
+    rule, more = {"part": "percentile", "keep": 0.5}, {"web": {}, "more": {}}
+    first = made(place, select=rule)
+    write_dataset(place / "data" / "more", jobs.records(30, 200), {"kind": "test"})
+    both = load(recipe(place, select=rule, data=more, output="both"))
+    steps.captions(both)
+    steps.scores(both)
+    before = select.tables(first).read("web/00000")
+    select.select(both)
+    assert select.tables(both).read("web/00000") != before
+    with pytest.raises(VltkError, match=r"decisions/web/00000.parquet was made of something else:\n  shards: was"):
+        pack.pack(load(recipe(place, select=rule, output="again")))
 
 
 def test_people_are_never_filtered(place: Path) -> None:

@@ -36,7 +36,7 @@ class Scored:
 
 Decision = tuple[bool, str]  # kept, and why
 Decide = Callable[[Sequence[Scored]], list[Decision]]  # the texts of one image -> a decision each
-Values = Mapping[str, Sequence[float]]  # by source, the scores of all texts of the job that passed the gates
+Values = Mapping[str, Sequence[float]]  # by source, the scores of all texts that passed the gates; read when looked at
 
 
 class Rule(Protocol):
