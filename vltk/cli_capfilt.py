@@ -105,15 +105,23 @@ def bootstrap(
 
 def loaded(recipe: str, overrides: list[str]) -> Any:
     """The job or bootstrap that a recipe is, checked; None where it trains."""
-    from vltk.recipe import is_job, locate
+    from vltk.recipe_files import kind_of, locate
 
-    path = locate(recipe)
-    if not is_job(path):
+    kind = kind_of(locate(recipe))
+    if kind is None:
         return None
     from vltk import bootstrap as cycle
     from vltk.capfilt import job
 
-    return (cycle if cycle.is_one(path) else job).load(recipe, overrides)
+    return (cycle if kind == "bootstrap" else job).load(recipe, overrides)
+
+
+def check(job: Any) -> None:
+    """Raises RecipeError with what `loaded` did not look at: the models of a bootstrap's stages."""
+    from vltk import bootstrap as cycle
+
+    if isinstance(job, cycle.Bootstrap):
+        cycle.check(job)
 
 
 def resolved(job: Any) -> str:

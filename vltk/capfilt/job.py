@@ -6,7 +6,7 @@ file a shard. Nothing here imports torch: what is missing is said in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -23,7 +23,7 @@ from vltk.data.card import steps_for
 from vltk.data.dataset import Dataset, dataset_folder, is_on_disk
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.recipe_files import Reader, Tree, locate, merge, nested, shown
-from vltk.recipe_layers import parse
+from vltk.recipe_layers import Setting, parse
 from vltk.strict import problems
 from vltk.whole import whole
 
@@ -98,11 +98,15 @@ class Job:
 
 def load(name: str | Path, overrides: Sequence[str] = (), force: bool = False) -> Job:
     """The job of this path or name under `key=value` overrides; RecipeError says every mistake."""
-    path = locate(str(name))
     reader = Reader()
+    return compose(locate(str(name), "capfilt"), list(parse(overrides, reader)), reader, force)
+
+
+def compose(path: Path, settings: Iterable[Setting], reader: Reader, force: bool = False) -> Job:
+    """The job that the file `path` is under settings; RecipeError adds its mistakes to those that `reader` has met."""
     rule = Tree({"select": Tree({"part": Tree(DEFAULT_RULE, shown(path))}, shown(path))}, shown(path))
     tree = merge(rule, reader.file(path))
-    for keys, value, _ in parse(overrides, reader):
+    for keys, value, _ in settings:
         tree = merge(tree, nested(keys, value))
     if reader.unread:
         raise RecipeError(reader.problems)
