@@ -28,7 +28,7 @@ from vltk.identity import changes, identity, recorded
 from vltk.log import say
 from vltk.parts import GLANCE
 from vltk.recipe import Recipe
-from vltk.recipe_files import Reader, Tree, locate, merge, nested, shown
+from vltk.recipe_files import Reader, Tree, is_job, is_sweep, locate, merge, nested, shown
 from vltk.recipe_layers import Setting, parse, said
 from vltk.run import RUNS, RunFolder
 from vltk.strict import Strict, problems
@@ -240,9 +240,14 @@ def _composed(tree: Tree, role: str, settings: Sequence[Setting], context: Any =
 def _located(tree: Tree, role: str, *kinds: str) -> Path:
     named = tree.reach((role, "recipe"))[1]
     try:
-        return locate(named.value, *kinds)
+        path = locate(named.value, *kinds)
     except RecipeError as error:
         raise RecipeError(f"{named.origin}: {role}.recipe: {error}") from None
+    if not kinds and (is_job(path) or is_sweep(path)):
+        raise RecipeError(
+            f"{named.origin}: {role}.recipe: {named.value} trains nothing by itself: name a recipe of training"
+        )
+    return path
 
 
 def _given(tree: Tree, role: str) -> Tree:
