@@ -149,15 +149,15 @@ def require(boot: Bootstrap) -> None:
     told: needs.Steps = []
     for role in TRAINED:
         told += needs.missing_data(_composed(boot.tree, role, (), GLANCE))
-    job = _job(boot.tree)
-    for name in job.options.data:
+    for name in _job(boot.tree).options.data:
         if not is_on_disk(name):
             told += jobs.steps_for(name)
     if told:
         raise Missing(f"vltk capfilt bootstrap ({boot.name}) cannot start; missing:", list(dict.fromkeys(told)))
-    jobs.require(job, ())
-    outputs = [job_of(boot, number) for number in boot.rounds]
-    if taken := [job.options.output for job in outputs if is_on_disk(job.options.output) and not _is_ours(job)]:
+    rounds = [job_of(boot, number) for number in boot.rounds]
+    for job in rounds:
+        jobs.require(job, ())
+    if taken := [job.options.output for job in rounds if is_on_disk(job.options.output) and not _is_ours(job)]:
         raise VltkError(
             f"{boot.origin(CAPFILT, 'set', 'output')}: capfilt.set.output: not made by this bootstrap, and there "
             f"already: {', '.join(taken)}; give another name (capfilt.set.output=OTHER), or remove it: "
@@ -170,7 +170,8 @@ def job_of(boot: Bootstrap, number: int) -> Job:
     given = _job(boot.tree)
     runs = {role: str(boot.folder / f"{role}-{number}") for role in jobs.ROLES}
     options = given.options.model_copy(update={**runs, "output": f"{given.options.output}-{number}"})
-    return replace(given, name=f"{boot.name}/capfilt-{number}", options=options)
+    name = f"{boot.name}/capfilt-{number}"
+    return replace(given, name=name, path=RUNS / name / jobs.FILE, options=options)  # a file that `vltk capfilt` takes
 
 
 def _spelt_out(tree: Tree) -> Tree:
