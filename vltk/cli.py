@@ -418,6 +418,7 @@ def recipe_check(recipe: RecipeName, overrides: Overrides = None) -> None:
     from vltk.train.check import check_stages
 
     if (job := cli_capfilt.loaded(recipe, overrides or [])) is not None:
+        cli_capfilt.check(job)
         typer.echo(f"{job.path}: no mistakes; {job.options.kind} {job.name}")
         return
     if commands.is_one(recipe):

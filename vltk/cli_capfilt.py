@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -16,12 +18,39 @@ class _Chain(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] != "--help"):
+            _refuse_unknown(args[:1], self.commands)
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*self.commands["run"].collect_usage_pieces(ctx), "or", self.subcommand_metavar]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """With what `run` takes, which may stand here."""
+        shown = copy(self)
+        shown.params = [*self.commands["run"].params, *self.params]
+        super(_Chain, shown).format_help(ctx, formatter)
+
+
+def _refuse_unknown(words: list[str], commands: Collection[str]) -> None:
+    """Raises RecipeError for a word that is neither a command nor a recipe, as `captoin`."""
+    from vltk.errors import RecipeError
+    from vltk.recipe_files import jobs, locate
+    from vltk.strict import suggest
+
+    for word in words:
+        if "=" in word or word.startswith("-"):
+            continue
+        try:
+            locate(word)
+        except RecipeError:
+            known = suggest(word, {*commands, *jobs("capfilt")})
+            raise RecipeError(f"{word}: neither a command of vltk capfilt nor a recipe{known}") from None
+
 
 capfilt_app = typer.Typer(
-    cls=_Chain, help="Caption images and filter captions; alone: all steps of recipes/capfilt.yaml."
+    cls=_Chain,
+    help="Caption images and filter captions. Without a command: all steps, by default of recipes/capfilt.yaml.",
 )
 
 Given = Annotated[
@@ -105,15 +134,23 @@ def bootstrap(
 
 def loaded(recipe: str, overrides: list[str]) -> Any:
     """The job or bootstrap that a recipe is, checked; None where it trains."""
-    from vltk.recipe import is_job, locate
+    from vltk.recipe_files import kind_of, locate
 
-    path = locate(recipe)
-    if not is_job(path):
+    kind = kind_of(locate(recipe))
+    if kind is None:
         return None
     from vltk import bootstrap as cycle
     from vltk.capfilt import job
 
-    return (cycle if cycle.is_one(path) else job).load(recipe, overrides)
+    return (cycle if kind == "bootstrap" else job).load(recipe, overrides)
+
+
+def check(job: Any) -> None:
+    """Raises RecipeError with what `loaded` did not look at: the models of a bootstrap's stages."""
+    from vltk import bootstrap as cycle
+
+    if isinstance(job, cycle.Bootstrap):
+        cycle.check(job)
 
 
 def resolved(job: Any) -> str:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from vltk.errors import RecipeError
 from vltk.parts import GLANCE, Choice
 from vltk.recipe_files import (
+    COMMANDS,
     Loc,
     Reader,
     Tree,
@@ -134,9 +135,8 @@ def _load(name: str, overrides: Sequence[str], context: Any) -> Recipe:
     tree, settings = reader.file(path), list(parse(overrides, reader))
     if (sweep := tree.child("sweep")) is not None:
         raise RecipeError(f"{sweep.origin}: sweep: this is a sweep, many runs of a recipe: vltk sweep {name}")
-    if (kind := tree.child("kind")) is not None and kind.value in ("capfilt", "bootstrap"):
-        verb = "run" if kind.value == "capfilt" else "bootstrap"
-        raise RecipeError(f"{kind.origin}: kind: this trains nothing by itself: vltk capfilt {verb} {name}")
+    if (kind := tree.child("kind")) is not None and kind.value in COMMANDS:
+        raise RecipeError(f"{kind.origin}: kind: this trains nothing by itself: {COMMANDS[kind.value]} {name}")
     if reader.unread:
         raise RecipeError(reader.problems)
     return replace(compose(path, tree, settings, reader.problems, context), overrides=tuple(overrides))

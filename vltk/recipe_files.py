@@ -15,6 +15,10 @@ from vltk.strict import short, suggest
 
 Loc = tuple[str | int, ...]
 SWEEPS = "sweeps"  # the folder of sweeps below that of the recipes
+COMMANDS = {
+    "capfilt": "vltk capfilt run",
+    "bootstrap": "vltk capfilt bootstrap",
+}  # of recipes that train nothing, by kind
 
 
 class _Loader(yaml.SafeLoader):
@@ -233,19 +237,30 @@ def available() -> dict[str, Path]:
     return {name: path for name, path in _files("").items() if not is_job(path)}
 
 
-def jobs() -> dict[str, Path]:
-    """Recipes of `vltk capfilt` by name, in the same places."""
-    return {name: path for name, path in _files("").items() if is_job(path)}
+def jobs(*kinds: str) -> dict[str, Path]:
+    """Recipes of `vltk capfilt` by name, in the same places and the folders below; of these kinds, or of all."""
+    return {name: path for name, path in _files("", "**/*.yaml").items() if kind_of(path) in (kinds or COMMANDS)}
 
 
 def is_job(path: Path) -> bool:
-    """Whether the file is a recipe of `vltk capfilt`: it says so by its key `kind`."""
-    return re.search(r"^kind: *(capfilt|bootstrap)\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    """Whether the file is a recipe of `vltk capfilt`."""
+    return kind_of(path) is not None
 
 
-def _files(folder: str) -> dict[str, Path]:
+def kind_of(path: Path) -> str | None:
+    """`capfilt` or `bootstrap`, where the file says so by its key `kind`."""
+    found = re.search(rf"^kind: *({'|'.join(COMMANDS)})\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found and found[1]
+
+
+def _files(folder: str, pattern: str = "*.yaml") -> dict[str, Path]:
+    """Those of `./recipes` over those that come with vltk, by their names below `folder`."""
     places = (shipped() / folder, Path("recipes") / folder)
-    return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
+    return {
+        path.relative_to(place).with_suffix("").as_posix(): path
+        for place in places
+        for path in sorted(place.glob(pattern))
+    }
 
 
 def sweeps() -> dict[str, Path]:
@@ -253,17 +268,21 @@ def sweeps() -> dict[str, Path]:
     return _files(SWEEPS)
 
 
-def locate(name: str) -> Path:
-    """The file of a recipe or a sweep given by path or by name; RecipeError lists those there are."""
+def locate(name: str, *kinds: str) -> Path:
+    """The file of a recipe or a sweep given by path or by name; RecipeError lists those there are.
+
+    kinds: of COMMANDS, where one of these is wanted.
+    """
     bare = name.removesuffix(".yaml").removeprefix("recipes/")
     homes = [Path("recipes"), shipped()]
     places = [Path(name), *(home / folder / f"{bare}.yaml" for folder in ("", SWEEPS) for home in homes)]
     for path in places:
         if path.suffix in (".yaml", ".yml") and path.is_file():
+            if kinds and (kind := kind_of(path)) is not None and kind not in kinds:
+                raise RecipeError(f"{shown(path)}: kind: this is a {kind} recipe: {COMMANDS[kind]} {name}")
             return path
-    raise RecipeError(
-        f"{name}: no such recipe, by path or by name{suggest(bare, {**available(), **sweeps(), **jobs()})}"
-    )
+    known = jobs(*kinds) if kinds else {**available(), **sweeps(), **jobs()}
+    raise RecipeError(f"{name}: no such recipe, by path or by name{suggest(bare, known)}")
 
 
 def headline(path: Path) -> str:

@@ -103,6 +103,15 @@ def parse(overrides: Sequence[str], reader: Reader) -> Iterator[Setting]:
             yield keys, reader.text(text, origin), False
 
 
+def said(tree: Tree, reader: Reader) -> Iterator[Setting]:
+    """A mapping in a file, as `{steps: 100, optimizer: {lr: 1e-4}}`, as what `parse` makes of the command line."""
+    for key, child in tree.value.items():
+        if key == "include":
+            yield from ((*setting, True) for setting in _file(str(child.plain()), child.origin, reader))
+        else:
+            yield from ((*setting, False) for setting in values(child, key.split(".")))
+
+
 def check_entries(stages: dict[str, Tree]) -> Iterator[str]:
     """What no schema sees: an `init` or `frozen` that names no earlier stage, a null that takes nothing out."""
     earlier: list[str] = []

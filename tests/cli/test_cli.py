@@ -69,6 +69,38 @@ def test_every_command_has_help(tmp_path: Path, command: list[str]) -> None:
     assert "Usage:" in done.stdout and "--help" in done.stdout
 
 
+def test_the_help_of_capfilt_says_what_it_takes_without_a_command(tmp_path: Path) -> None:
+    told = run(tmp_path, "capfilt", "--help").stdout
+    wanted = ("[RECIPE] [KEY=VALUE]", "--jobs", "--redo", "--force", "--replace", "COMMAND [ARGS]", "bootstrap")
+    assert [word for word in wanted if word not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "capfilt captoin job.yaml",
+            "captoin: neither a command of vltk capfilt nor a recipe; did you mean 'caption'?",
+        ),
+        (
+            "capfilt capfit",
+            "did you mean 'capfilt'? have: bootstrap, capfilt, caption, pack, report, run, score, select",
+        ),
+        ("capfilt run blip/bootstrap-tiny", "this is a bootstrap recipe: vltk capfilt bootstrap blip/bootstrap-tiny"),
+        ("capfilt blip/bootstrap-tiny", "this is a bootstrap recipe: vltk capfilt bootstrap blip/bootstrap-tiny"),
+        ("capfilt bootstrap capfilt", "this is a capfilt recipe: vltk capfilt run capfilt"),
+        (
+            "capfilt bootstrap blip/bootsrap",
+            "did you mean 'blip/bootstrap'? have: blip/bootstrap, blip/bootstrap-noisy, ",
+        ),
+        ("capfilt run capfit", "capfit: no such recipe, by path or by name; did you mean 'capfilt'? have: capfilt"),
+    ],
+)
+def test_capfilt_says_in_one_line_what_was_meant(tmp_path: Path, command: str, message: str) -> None:
+    done = run(tmp_path, *command.split())
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "command",
     [["data", "fetch", "cc3m"], ["train", "recipes/flava.yaml"], ["eval", "--suite", "35tasks"], ["capfilt"]],

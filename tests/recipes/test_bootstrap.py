@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from tests.harness import call, facts, weights
 from vltk import bootstrap, parts
-from vltk.errors import Missing, RecipeError
-from vltk.run import find, load_stage
+from vltk.capfilt.job import ROLES
+from vltk.data.shard import Record, write_dataset
+from vltk.errors import Missing, RecipeError, VltkError
+from vltk.identity import identity
+from vltk.run import RunFolder, find, load_stage
+from vltk.train.folder import opened
 
 needs_blip = pytest.mark.skipif("blip" not in parts.names("models/families"), reason="this tree has no BLIP")
 SMALL = {"include": "debug.yaml", "evaluate": {"tasks": {"dev": None}}}
@@ -37,7 +42,7 @@ def write(place: Path, **changes: Any) -> str:
             },
         },
     }
-    (place / "boot.yaml").write_text(json.dumps(said | changes))  # which is YAML, without aliases
+    (place / "boot.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(said | changes))))  # without aliases
     return "boot.yaml"
 
 
@@ -79,12 +84,11 @@ def test_the_shipped_bootstraps_fit(home: Path) -> None:
     assert call("recipe", "check", "blip/bootstrap-tiny") == 0 and call("recipe", "show", "capfilt") == 0
 
 
+@needs_blip
 def test_what_is_missing_is_listed_before_anything_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VLTK_DATA", str(tmp_path / "data"))
-    boot = bootstrap.load(
-        write(tmp_path, pretrain="clip-tiny", captioner="clip", filter="clip-tiny", capfilt="capfilt")
-    )
+    boot = bootstrap.load(write(tmp_path, captioner="blip/captioner", capfilt="capfilt"))
     with pytest.raises(Missing) as told:
         bootstrap.run(boot, lambda path: None)
     commands = [command for _, command in told.value.steps]
@@ -98,6 +102,10 @@ def test_what_is_missing_is_listed_before_anything_trains(tmp_path: Path, monkey
         ({"rounds": 0}, "rounds: Input should be greater than 0"),
         ({"pretrain": {"name": "x"}}, "pretrain.recipe: required, and not given"),
         ({"captioner": "clip-tiny"}, "captioner: the recipe clip-tiny starts from nothing: it has no init"),
+        ({"filter": "capfilt"}, r"boot.yaml:\d+: filter.recipe: capfilt trains nothing by itself"),
+        ({"pretrain": "blip-capfilt-tiny"}, "pretrain.recipe: blip-capfilt-tiny trains nothing by itself"),
+        ({"capfilt": "blip/bootstrap"}, "capfilt.recipe: .*this is a bootstrap recipe: vltk capfilt bootstrap"),
+        ({"capfilt": "clip-tiny"}, "no recipe of vltk capfilt: it does not say `kind: capfilt`"),
         ({"stream": "pears"}, "stream: no stage of clip-tiny has a stream 'pears'"),
     ],
     ids=str,
@@ -106,4 +114,116 @@ def test_mistakes(home: Path, changes: dict[str, Any], message: str) -> None:
     capfilt = {"recipe": "capfilt", "set": {"data": {"cc3m": None, "coco": None, "shapes/dev": {}}}}
     base = {"pretrain": "clip-tiny", "captioner": "clip-tiny", "filter": "clip-tiny", "capfilt": capfilt}
     with pytest.raises(RecipeError, match=message):
-        bootstrap.require(bootstrap.load(write(home, **base | changes)))
+        bootstrap.load(write(home, **base | changes))
+
+
+@needs_blip
+def test_every_mistake_has_its_place_and_all_are_said_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = """\
+kind: bootstrap
+pretrain:
+  recipe: blip-tiny
+  set: {stepps: 6}
+captioner:
+  recipe: blip/captioner-tiny
+  set:
+    streams: {pairs: {objectives: {lm: {smoothing: 0.1}}}}
+filter: blip/filter-tny
+capfilt:
+  recipe: capfilt
+  set:
+    caption: {min_lengt: 5}
+    select.threshold: 2
+roundds: 2
+"""
+    (home / "bad.yaml").write_text(lines)
+    assert call("recipe", "check", "bad.yaml", "pretrain.set.seeed=1") == 2
+    told = capsys.readouterr().err.splitlines()
+    wanted = [
+        "bad.yaml:15: roundds: unknown key",
+        "command line 'pretrain.set.seeed=1': pretrain.set.seeed: unknown key",
+        "bad.yaml:4: pretrain.set.stepps: unknown key, given 6; did you mean 'steps'?",
+        "bad.yaml:8: captioner.set.streams.pairs.objectives.lm.smoothing: unknown key",
+        "bad.yaml:9: filter.recipe: blip/filter-tny: no such recipe",
+        "bad.yaml:13: capfilt.set.caption.min_lengt: unknown key, given 5; did you mean 'min_length'?",
+        "bad.yaml:14: capfilt.set.select.threshold: Input should be less than or equal to 1, given 2",
+    ]
+    assert [any(line.startswith(one) for line in told) for one in wanted] == [True] * len(wanted), told
+    assert len(told) == len(wanted)
+
+
+@needs_blip
+def test_a_check_builds_the_models(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(home, filter={"recipe": "blip/filter-tiny", "set": {"model": {"image": {"heads": 3}}}})
+    assert call("recipe", "check", path) == 2
+    assert "boot.yaml" in (told := capsys.readouterr().err) and "filter.set.model.image" in told
+
+
+@needs_blip
+def test_the_command_line_says_more_over_a_recipe_given_by_its_name_alone(home: Path) -> None:
+    boot = bootstrap.load("blip/bootstrap-tiny", ["pretrain.set.steps=7", "captioner=blip/captioner"])
+    trained = dict(bootstrap._trainings(boot))
+    assert trained["pretrain-0"].stages["train"].steps == 7 and trained["captioner-1"].stages["train"].steps == 11555
+
+
+class Trained(Exception):
+    """Training would have begun."""
+
+
+def trains(path: Path) -> None:
+    raise Trained
+
+
+@needs_blip
+def test_an_output_of_another_is_refused_before_anything_trains(own_data: Path) -> None:
+    boot = bootstrap.load(write(own_data.parent, rounds=2))
+    write_dataset(own_data / "made-2", [Record("a", None, ["a text"])], {"kind": "test"})
+    for redo in (False, True):
+        with pytest.raises(
+            VltkError, match=r"boot.yaml:\d+: capfilt.set.output: .* already: made-2; .*vltk data rm made-2"
+        ):
+            bootstrap.run(boot, trains, redo)
+    assert not Path("runs").exists()
+
+
+@needs_blip
+def test_an_output_of_the_same_bootstrap_is_accepted(own_data: Path) -> None:
+    boot = bootstrap.load(write(own_data.parent))
+    job = bootstrap.job_of(boot, 1)
+    models = {role: {"run": getattr(job.options, role)} for role in ROLES}
+    source = {"kind": "capfilt", "filter": models["filter"], "captions": {"captioner": models["captioner"]}}
+    write_dataset(own_data / "made-1", [Record("a", None, ["a text"])], source)
+    with pytest.raises(VltkError, match="already: made-1"):  # as another folder's bootstrap of that name would leave it
+        bootstrap.run(boot, trains)
+    job.write()
+    with pytest.raises(Trained):
+        bootstrap.run(boot, trains)
+
+
+@needs_blip
+def test_changed_settings_are_refused_at_the_start_with_all_keys(
+    own_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "check", lambda boot: None)  # which takes seconds
+    boot = bootstrap.load(path := write(own_data.parent))
+    stage = dict(bootstrap._trainings(boot))["captioner-1"].stages["train"]
+    folder = RunFolder(Path("runs/boot/captioner-1/train"))
+    folder.path.mkdir(parents=True)
+    opened(folder, stage, None, identity(stage, {}, {}))
+    bootstrap.job_of(boot, 1).write()
+    harmless = ["capfilt.set.caption.batch_size=2", "captioner.set.log_every=9"]
+    with pytest.raises(Trained):
+        bootstrap.run(bootstrap.load(path, harmless), trains)
+    before = {file: file.read_bytes() for file in Path("runs").rglob("*.yaml")}
+    changed = bootstrap.load(path, ["captioner.set.steps=3", "capfilt.set.select.k=1"])
+    with pytest.raises(RecipeError) as told:
+        bootstrap.run(changed, trains)
+    assert str(told.value).splitlines()[:4] == [
+        "runs/boot/captioner-1/train was made by another recipe:",
+        "  steps: was 2, is 3",
+        "runs/boot/capfilt-1 was made by another recipe:",
+        "  select.k: was 3, is 1",
+    ]
+    assert before == {file: file.read_bytes() for file in Path("runs").rglob("*.yaml")}
+    with pytest.raises(Trained):
+        bootstrap.run(changed, trains, redo=True)

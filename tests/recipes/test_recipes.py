@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from tests.harness import DEBUG, RECIPES, call, differing, facts, losses, rows, saved, stages_of, weights
 from vltk.checkpoint import Saved
+from vltk.recipe import load as load_recipe
+from vltk.recipe_files import shipped
 from vltk.run import load
 from vltk.train.signals import Signals
 
@@ -54,6 +56,21 @@ def test_the_shipped_recipes() -> None:
 def test_it_has_no_mistakes(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("recipe", "check", name) == 0
     assert "no mistakes; stages: " in capsys.readouterr().out
+
+
+def test_every_ramp_ends_before_its_stage() -> None:
+    """Of `alpha`, the teacher's share; what includes a longer recipe has its ramp too."""
+    filters = [f"blip/{path.stem}" for path in (shipped() / "blip").glob("filter*.yaml")]
+    ramps = {
+        name: (part.alpha_steps, stage.steps)
+        for name in (*RECIPES, *filters)
+        for stage in load_recipe(name).stages.values()
+        for stream in stage.streams.values()
+        for part in stream.objectives.values()
+        if hasattr(part, "alpha_steps")
+    }
+    assert {"albef", "blip", "blip/filter", "blip/filter-tiny", "blip/filter-flickr8k"} <= ramps.keys()
+    assert {name: ramp for name, ramp in ramps.items() if ramp[0] > ramp[1] / 3} == {}
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -7,8 +7,8 @@ file a shard. Nothing here imports torch: what is missing is said in seconds.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -24,7 +24,7 @@ from vltk.data.card import steps_for
 from vltk.data.dataset import Dataset, dataset_folder, is_on_disk
 from vltk.errors import Missing, RecipeError, VltkError
 from vltk.recipe_files import Reader, Tree, locate, merge, nested, shown
-from vltk.recipe_layers import parse
+from vltk.recipe_layers import Setting, parse
 from vltk.strict import problems
 from vltk.whole import whole
 
@@ -105,11 +105,16 @@ class Job:
 
 def load(name: str | Path, overrides: Sequence[str] = (), force: bool = False) -> Job:
     """The job of this path or name under `key=value` overrides; RecipeError says every mistake."""
-    path = locate(str(name))
     reader = Reader()
+    job = compose(locate(str(name), "capfilt"), list(parse(overrides, reader)), reader, force)
+    return replace(job, overrides=tuple(overrides))
+
+
+def compose(path: Path, settings: Iterable[Setting], reader: Reader, force: bool = False) -> Job:
+    """The job that the file `path` is under settings; RecipeError adds its mistakes to those that `reader` has met."""
     rule = Tree({"select": Tree({"part": Tree(DEFAULT_RULE, shown(path))}, shown(path))}, shown(path))
     tree = merge(rule, reader.file(path))
-    for keys, value, _ in parse(overrides, reader):
+    for keys, value, _ in settings:
         tree = merge(tree, nested(keys, value))
     if reader.unread:
         raise RecipeError(reader.problems)
@@ -122,7 +127,7 @@ def load(name: str | Path, overrides: Sequence[str] = (), force: bool = False) -
         raise RecipeError([*wrong, *(_placed(tree, loc, text) for loc, text in problems(error))]) from None
     if wrong:
         raise RecipeError(wrong)
-    job = Job(options.name or path.stem, path, options, force, tuple(overrides))
+    job = Job(options.name or path.stem, path, options, force)
     if wrong := [f"{tree.reach(keys)[1].origin}: {'.'.join(keys)}: {text}" for keys, text in _misfits(job)]:
         raise RecipeError(wrong)
     return job

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,22 @@ def dataset_folder(name: str) -> Path:
 
 
 def dataset_names() -> list[str]:
-    """The data sets on disk, by name."""
+    """The data sets on disk, by name; those behind links too."""
     root = data_root()
-    found = (path.parent.relative_to(root) for path in root.rglob("manifest.json"))
-    return sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(str(path.relative_to(root)) for path in _folders(root, ()) if (path / "manifest.json").exists())
+
+
+def _folders(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """All folders below but hidden ones, and but those that a link leads back to: there would be no end."""
+    try:
+        names = sorted(one.name for one in os.scandir(folder) if one.is_dir() and not one.name.startswith("."))
+    except OSError:  # that may not be read, or is gone
+        return
+    above = (*above, folder.resolve())
+    for path in (folder / name for name in names):
+        if path.resolve() not in above:
+            yield path
+            yield from _folders(path, above)
 
 
 def is_on_disk(name: str) -> bool:

@@ -112,10 +112,12 @@ def told(card: Card) -> Iterator[str]:
 def doomed(name: str) -> list[Path]:
     """What `remove` would take away: the files of the data set `name` and of those below it (`name/train`).
 
-    Raises VltkError: no name of a data set below the data root, nothing of that name, a link, a writer at work.
+    Those behind links stay. Raises VltkError: no name of a data set below the data root, nothing of that name, a link,
+    a writer at work.
     """
     folder = _folder(name)
-    folders = [folder, *(dataset_folder(have) for have in dataset_names() if have.startswith(f"{name.strip('/')}/"))]
+    below = [have for have in dataset_names() if have.startswith(f"{name.strip('/')}/") and not _is_linked(have)]
+    folders = [folder, *map(dataset_folder, below)]
     found = [path for place in folders for path in _written(place) if path.exists()]
     if not found:
         raise VltkError(f"no data set {name!r} in {data_root()}{suggest(name, dataset_names())}")
@@ -135,9 +137,13 @@ def _folder(name: str) -> Path:
     folder = dataset_folder(name)
     if not parts or Path(name).is_absolute() or ".." in parts or not folder.resolve().is_relative_to(root):
         raise VltkError(f"{name!r} is no data set below {data_root()}: nothing outside it is removed")
-    if folder.resolve() != root.joinpath(*parts):
+    if _is_linked(name):
         raise VltkError(f"{folder} is a link, or lies behind one: remove the link itself, by hand")
     return folder
+
+
+def _is_linked(name: str) -> bool:
+    return dataset_folder(name).resolve() != data_root().resolve() / name
 
 
 def _check_idle(folder: Path) -> None:

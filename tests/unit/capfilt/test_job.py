@@ -52,6 +52,13 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
     assert len(told.value.problems) == 3
 
 
+@pytest.mark.parametrize("given", ["select.threshold=1.5", "select={part: percentile, keep: {web: 0.5, generated: 2}}"])
+def test_a_share_that_is_wrong_is_one_mistake(tmp_path: Path, given: str) -> None:
+    with pytest.raises(RecipeError, match="should be less than or equal to 1") as told:
+        load(recipe(tmp_path), [given])
+    assert len(told.value.problems) == 1
+
+
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     job = load(recipe(tmp_path), ["select.threshold=0.4", "data.web.human=true", "name=other"])
     assert (job.name, job.options.select.threshold, job.options.data["web"].human) == ("other", 0.4, True)  # type: ignore[attr-defined]

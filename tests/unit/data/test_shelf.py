@@ -96,6 +96,22 @@ def test_links_are_not_followed(make: Callable[..., Dataset], root: Path, tmp_pa
     assert (tmp_path / "elsewhere" / "manifest.json").exists()
 
 
+def test_data_sets_behind_links_are_listed_and_stay(make: Callable[..., Dataset], root: Path, tmp_path: Path) -> None:
+    make("photos", 3)
+    make("photos/far", 3)
+    (root / "photos" / "far").rename(tmp_path / "far")
+    (root / "photos" / "far").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "up").symlink_to(root)  # a loop
+    (tmp_path / "far" / "self").symlink_to(tmp_path / "far")
+    (root / "out").symlink_to(tmp_path)  # a loop by way of the folder that all is in
+    (root / "lost").symlink_to(tmp_path / "nowhere")
+    (root / "again").symlink_to(tmp_path / "far")
+    assert dataset_names() == ["again", "out/far", "photos", "photos/far"]
+    assert [row.name for row in ls() if row.on_disk] == dataset_names()
+    remove("photos")
+    assert (tmp_path / "far" / "manifest.json").exists() and dataset_names() == ["again", "out/far", "photos/far"]
+
+
 def test_a_data_set_that_is_being_written_stays(make: Callable[..., Dataset], root: Path) -> None:
     make("a", 3)
     (root / "a" / ".fetch").mkdir()

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from vltk.errors import RecipeError, VltkError
 
 Score = Literal["itm", "itc", "logprob"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
+Shares = Annotated[  # told apart first, so that a wrong one is one mistake
+    Annotated[Share, Tag("one")] | Annotated[dict[str, Share], Tag("each")],
+    Discriminator(lambda given: "each" if isinstance(given, dict) else "one"),
+]
 WEB, GENERATED, HUMAN = "web", "generated", "human"  # sources of texts
 
 

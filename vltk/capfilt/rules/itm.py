@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vltk.capfilt.rules._contract import Decide, Decision, Scored, Share, Values, by_source
+from vltk.capfilt.rules._contract import Decide, Decision, Scored, Shares, Values, by_source
 
 
 class Itm:
@@ -12,7 +12,7 @@ class Itm:
 
     by = "itm"
 
-    def __init__(self, *, threshold: Share | dict[str, Share] = 0.5) -> None:
+    def __init__(self, *, threshold: Shares = 0.5) -> None:
         self.threshold = by_source(threshold, "threshold")
 
     def fit(self, values: Values) -> Decide:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vltk.capfilt.rules._contract import Decide, Decision, Score, Scored, Share, Values, by_source
+from vltk.capfilt.rules._contract import Decide, Decision, Score, Scored, Shares, Values, by_source
 
 
 class Percentile:
     """`keep`: the share that stays, of all sources or of each, as {web: 0.6, generated: 0.8}."""
 
-    def __init__(self, *, keep: Share | dict[str, Share] = 0.5, by: Score = "itm") -> None:
+    def __init__(self, *, keep: Shares = 0.5, by: Score = "itm") -> None:
         self.keep, self.by = by_source(keep, "keep"), by
 
     def fit(self, values: Values) -> Decide:
