@@ -114,8 +114,7 @@ def run(boot: Bootstrap, train: Train, redo: bool = False, helpers: Sequence[Map
         for role in ("captioner", "filter"):
             _trained(boot, f"{role}-{number}", train, _from(boot, role, model))
         job = job_of(boot, number)
-        steps.run(job, redo, replace=redo, helpers=helpers)
-        _report(job)
+        steps.run(job, redo, replace=redo, helpers=helpers, report=_report)
         model = _trained(boot, f"pretrain-{number}", train, _data(boot, job.options.output))
     return model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.unit.capfilt import jobs
@@ -14,7 +13,7 @@ from vltk.capfilt.job import Job, load
 from vltk.data.shard import write_dataset
 from vltk.errors import Missing
 from vltk.report.capfilt import build
-from vltk.report.histogram import Part, histogram
+from vltk.report.histogram import Bins, Part, histogram, span
 
 
 @pytest.fixture
@@ -76,11 +75,31 @@ def test_nothing_decided_yet(job: Job) -> None:
         build(job)
 
 
+def _bins(*values: float) -> Bins:
+    bins = Bins(0.0, 1.0)
+    for value in values:
+        bins.add(value)
+    return bins
+
+
 def test_histogram() -> None:
-    page = Page(
-        histogram("p", [Part("kept", 2, np.array([0.9, 0.91, 2.0])), Part("lost", 6, np.array([0.1]))], 0, 1, 0.5)
-    )
+    page = Page(histogram("p", [Part("kept", 2, _bins(0.9, 0.91, 2.0)), Part("lost", 6, _bins(0.1))], 0.5))
     assert [rect["class"] for rect in page.all("rect")] == ["c6 block", "c2 block", "c2 block"]
     heights = [float(str(rect["height"])) for rect in page.all("rect")]
     assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
-    assert len(page.all("line", "mark")) == 1 and histogram("p", [Part("kept", 2, np.array([]))], 0, 1) == ""
+    assert len(page.all("line", "mark")) == 1 and histogram("p", [Part("kept", 2, _bins())]) == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.013, 0.98), (0.0, 1.0)),
+        ((0.0, 1.0), (0.0, 1.0)),
+        ((0.21, 0.243), (0.21, 0.25)),
+        ((-0.31, 0.02), (-0.31, 0.09)),
+        ((-7.9, -2.2), (-8.0, 0.0)),
+        ((5.0, 5.0), (5.0, 5.008)),
+    ],
+)
+def test_round_numbers_around_values(values: tuple[float, float], expected: tuple[float, float]) -> None:
+    assert span(values) == pytest.approx(expected)
