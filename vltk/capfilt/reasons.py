@@ -40,7 +40,7 @@ def require_kept(tables: Tables, shards: Iterable[str], look: str) -> None:
     """Raises VltkError where no text of these shards is kept; it tells why not, and where to `look`."""
     lost: Counter[str] = Counter()
     for shard in shards:
-        for row in tables.read(shard, ["source", "kept", "reason"]):
+        for row in tables.table(shard, ["source", "kept", "reason"]).to_pylist():
             if row["kept"]:
                 return
             lost[f"{row['source']}: {kind(row['reason'])}"] += 1

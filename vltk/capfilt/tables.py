@@ -85,9 +85,9 @@ class Tables:
         with whole(path) as part:
             pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), part, compression="zstd")
 
-    def read(self, shard: str, columns: Sequence[str] | None = None) -> list[Row]:
-        """All columns, or these. Raises VltkError for a damaged table."""
-        rows: list[Row] = self._table(shard, columns).to_pylist()
+    def read(self, shard: str) -> list[Row]:
+        """Raises VltkError for a damaged table."""
+        rows: list[Row] = self.table(shard).to_pylist()
         return rows
 
     def by_key(self, shard: str) -> Iterator[tuple[str, list[Row]]]:
@@ -95,7 +95,8 @@ class Tables:
         for key, rows in groupby(self.read(shard), key=lambda row: str(row["key"])):
             yield key, list(rows)
 
-    def _table(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All columns, or these. Raises VltkError for a damaged table."""
         import pyarrow.parquet as pq
 
         with _told(self.path(shard)):

@@ -78,7 +78,7 @@ def _add(found: Counted, row: Row) -> None:
 
 
 def _outcome(texts: Sequence[Row], human: bool) -> str:
-    if human:
-        return "of people"
     kept = {row["source"] for row in texts if row["kept"]}
+    if human and kept:
+        return "of people"
     return {2: "both kept", 0: "none kept"}.get(len(kept), f"only {next(iter(kept), '')} kept")

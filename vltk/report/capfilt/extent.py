@@ -42,7 +42,7 @@ def extent(made: Made) -> Extent:
     lowest: dict[str, float] = {}
     tables = select.tables(made.job)
     for shard in made.job.shards:
-        for row in tables.read(shard.name, ["source", "kept", *SCORES]):
+        for row in tables.table(shard.name, ["source", "kept", *SCORES]).to_pylist():
             for score in SCORES:
                 if (value := row[score]) is not None:
                     low, high = found.ranges.get(score, (value, value))

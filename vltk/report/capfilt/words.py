@@ -120,6 +120,6 @@ def _found(job: Job, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], str]
 
 def _texts(job: Job) -> Iterator[tuple[str, str]]:
     for shard in job.shards:
-        for row in select.tables(job).read(shard.name, ["source", "text"]):
+        for row in select.tables(job).table(shard.name, ["source", "text"]).to_pylist():
             if row["text"] is not None:
                 yield row["source"], row["text"]
