@@ -10,12 +10,12 @@ import pytest
 
 from tests.unit.capfilt import jobs
 from tests.unit.report.report_pages import Page
-from vltk.capfilt import select, steps
+from vltk.capfilt import models, select, steps
 from vltk.capfilt.job import Job, load
 from vltk.data.dataset import Dataset
 from vltk.data.image import evaluation_image
 from vltk.data.shard import Record, write_dataset
-from vltk.errors import Missing
+from vltk.errors import Missing, VltkError
 from vltk.report.capfilt import build
 from vltk.report.capfilt.made import words
 from vltk.report.capfilt.shown import SIDE
@@ -94,6 +94,13 @@ def rows_of(job: Job) -> list[dict[str, Any]]:
     return [row for shard in job.shards for row in select.tables(job).read(shard.name)]
 
 
+def _raising(error: Exception) -> Any:
+    def refuse(*given: Any) -> None:
+        raise error
+
+    return refuse
+
+
 def text_of(job: Job) -> str:
     return build(job).read_text(encoding="utf-8")
 
@@ -135,6 +142,16 @@ def test_a_run_that_was_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch)
     assert "has other weights" not in text_of(job)
     monkeypatch.setattr(jobs.ToyModel, "weights", "2")
     assert "The filter filter has other weights by now" in text_of(job)
+
+
+def test_a_run_that_is_gone_or_damaged(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps.run(job)
+    for error, told in (
+        (Missing("no run 'filter'", []), "The filter filter is not there any more: what it was"),
+        (VltkError("weights: damaged"), "What the captioner captioner was trained on is not known: weights: damaged"),
+    ):
+        monkeypatch.setattr(models, "Model", _raising(error))
+        assert told in text_of(job)
 
 
 def test_shards_of_two_filters_and_of_two_rules(job: Job) -> None:

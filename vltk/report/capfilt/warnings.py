@@ -8,7 +8,7 @@ from typing import Any
 
 from vltk.capfilt import models
 from vltk.capfilt.job import ROLES
-from vltk.errors import VltkError
+from vltk.errors import Missing, VltkError
 from vltk.report.capfilt.counted import Counted
 from vltk.report.capfilt.extent import Extent
 from vltk.report.capfilt.made import Made, differences
@@ -43,8 +43,11 @@ def _known(made: Made, role: str, facts: dict[str, Any]) -> Iterator[str]:
     try:
         model = models.Model(role, spec, replace(made.job, force=True))
         same = model.facts["weights"] == facts["weights"]
-    except VltkError:
+    except Missing:
         yield f"The {role} {spec} is not there any more: what it was trained on is not known."
+        return
+    except VltkError as error:
+        yield f"What the {role} {spec} was trained on is not known: {error}"
         return
     if not same:
         yield f"The {role} {spec} has other weights by now: what it was trained on then is not known."
