@@ -17,6 +17,7 @@ from vltk.data.image import evaluation_image
 from vltk.data.shard import Record, write_dataset
 from vltk.errors import Missing, VltkError
 from vltk.report.capfilt import build
+from vltk.report.capfilt.extent import Extent
 from vltk.report.capfilt.made import words
 from vltk.report.capfilt.shown import SIDE
 from vltk.report.capfilt.words import Words
@@ -236,6 +237,11 @@ def test_scores_lie_all_over_their_chart(job: Job) -> None:
     assert min(values) >= low and max(values) <= high and high - low < 2.5 * (max(values) - min(values))
     edges = [tuple(map(float, found)) for found in re.findall("<title>(-?[0-9.e-]+) to (-?[0-9.e-]+):", chart)]
     assert edges and all(b - a == pytest.approx((high - low) / BINS, rel=0.1) for a, b in edges)
+
+
+def test_a_threshold_far_from_all_scores_does_not_press_them_together() -> None:
+    near, far = (Extent("itc", {"itc": (0.2, 0.4)}, {"web": cut}) for cut in (0.5, float("-inf")))
+    assert near.spans()["itc"] == pytest.approx((0.2, 0.6)) and far.spans()["itc"] == pytest.approx((0.2, 0.4))
 
 
 def test_thumbnails_are_found_in_one_pass(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

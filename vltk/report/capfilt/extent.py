@@ -29,11 +29,14 @@ class Extent:
         return self.by or next((score for score in SCORES if score in self.ranges), None)
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Round numbers around each score, and around the cuts of the rule's."""
-        return {
-            score: span([*found, *(self.cuts.values() if score == self.by else ())])
-            for score, found in self.ranges.items()
-        }
+        """Round numbers around each score, and around the cuts of the rule's that are near enough to it."""
+        return {score: span([*found, *self._near(score)]) for score, found in self.ranges.items()}
+
+    def _near(self, score: str) -> list[float]:
+        """The cuts that leave the scores half of a chart; one that is farther away, as -1 of cosines, parts nothing."""
+        low, high = self.ranges[score]
+        width = high - low
+        return [cut for cut in self.cuts.values() if score == self.by and low - width <= cut <= high + width]
 
 
 def extent(made: Made) -> Extent:
