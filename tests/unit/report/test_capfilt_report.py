@@ -145,6 +145,14 @@ def test_a_run_that_was_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch)
     assert "The filter filter has other weights by now" in text_of(job)
 
 
+def test_data_that_changed_since_it_was_scored(job: Job) -> None:
+    steps.run(job)
+    assert "changed since" not in text_of(job)
+    write_dataset(Path("data") / "web", jobs.records(40, 1), {"kind": "test"}, 12, replace=True)
+    told = "4 shards changed since they were scored, the first: web/00000."
+    assert told in text_of(load(job.path))
+
+
 def test_a_run_that_is_gone_or_damaged(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     steps.run(job)
     for error, told in (

@@ -99,6 +99,11 @@ def differences(made: Made) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def changed_shards(made: Made) -> list[str]:
+    """Those whose samples are not any more what was scored."""
+    return [one.name for one in made.job.shards if made.origins[one.name]["scores"]["shard"] != one.content]
+
+
 def _comparable(stored: Any, key: str) -> Any:
     """Of a model its name."""
     return (stored or {}).get("run") if key in ("captioner", "filter") else stored

@@ -11,7 +11,7 @@ from vltk.capfilt.job import ROLES
 from vltk.errors import Missing, VltkError
 from vltk.report.capfilt.counted import Counted
 from vltk.report.capfilt.extent import Extent
-from vltk.report.capfilt.made import Made, differences
+from vltk.report.capfilt.made import Made, changed_shards, differences
 
 FLAT = 0.05  # span of probabilities below which a filter tells nothing apart
 DOES = {"captioner": "captions", "filter": "scores"}
@@ -23,6 +23,9 @@ def warnings(made: Made, extent: Extent, counted: Counted) -> Iterator[str]:
     if other := differences(made):
         told = "The recipe that was given says something else than what this job was made with, which is shown here:"
         yield "\n".join([told, *(f"  {line}" for line in other)])
+    if changed := changed_shards(made):
+        told = f"{len(changed):,} shards changed since they were scored, the first: {changed[0]}."
+        yield f"{told} Texts and scores are of what they were, pictures of what they are."
     for role in ROLES:
         for facts in made.models(role):
             yield from _known(made, role, facts)
