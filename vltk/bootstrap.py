@@ -137,8 +137,7 @@ def run(boot: Bootstrap, train: Train, redo: bool = False, helpers: Sequence[Map
         for role in ("captioner", "filter"):
             _train(boot, f"{role}-{number}", trainings, train)
         job = job_of(boot, number)
-        steps.run(job, redo, replace=_is_ours(job), helpers=helpers)
-        _report(job)
+        steps.run(job, redo, replace=_is_ours(job), helpers=helpers, report=_report)
         _train(boot, f"pretrain-{number}", trainings, train)
     return boot.folder / f"pretrain-{boot.options.rounds}"
 

@@ -67,12 +67,10 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes that share the shards.
 def run(
     given: Given = None, force: Force = False, redo: Redo = False, replace: Replace = False, jobs: Jobs = 1
 ) -> None:
-    """All steps: caption, score, select, pack, report. The same command goes on where it was stopped."""
+    """All steps: caption, score, select, report, pack. The same command goes on where it was stopped."""
     from vltk.capfilt import steps
 
-    job = _job(given, force)
-    if steps.run(job, redo, replace, _shares(jobs)) is not None:
-        _report(job)
+    steps.run(_job(given, force), redo, replace, _shares(jobs), _report)
 
 
 @capfilt_app.command("caption")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vltk import __version__
-from vltk.capfilt import score, select
+from vltk.capfilt import reasons, score, select
 from vltk.capfilt.job import Job, Shard, output_folder
 from vltk.capfilt.provenance import Facts, Provenance, unlike
 from vltk.capfilt.tables import Row, differences, unspelled
@@ -38,11 +38,12 @@ TOLD = ("source", "itm", "itc", "logprob")  # of a kept text, in the JSON of its
 def pack(job: Job, replace: bool = False) -> Path:
     """The folder of the data set; a shard that was packed before is not packed again.
 
-    Raises Missing where decisions are absent, VltkError where the output exists already and is not this one, where a
-    shard changed since it was scored, or where decisions are not those of the recipe.
+    Raises Missing where decisions are absent, VltkError where no text is kept, where the output exists already and is
+    not this one, where a shard changed since it was scored, or where decisions are not those of the recipe.
     """
     folder, source = output_folder(job), provenance(job)
     refuse_output(job, replace)
+    reasons.require_kept(select.tables(job), [shard.name for shard in job.shards], _where_to_look(job))
     with locked(folder / WORK, wait=PATIENCE):  # another process may be packing it just now
         if not (found := _differences(folder, source)):
             shutil.rmtree(folder / WORK, ignore_errors=True)  # of that process, or of one that was killed at its end
@@ -62,6 +63,11 @@ def pack(job: Job, replace: bool = False) -> Path:
         shutil.rmtree(work)
     say(f"pack: {folder}: {made.samples:,} of {made.rows:,} samples with {made.texts:,} texts")
     return folder
+
+
+def _where_to_look(job: Job) -> str:
+    report = job.folder / "report.html"
+    return f"{report} shows the texts" if report.exists() else f"vltk capfilt report {job.given} shows the texts"
 
 
 def refuse_output(job: Job, replace: bool = False) -> None:

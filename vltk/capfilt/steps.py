@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,10 +14,17 @@ from vltk.log import say, warn
 Helpers = Sequence[Mapping[str, str]]
 
 
-def run(job: Job, redo: bool = False, replace: bool = False, helpers: Helpers = ()) -> Path | None:
+def run(
+    job: Job,
+    redo: bool = False,
+    replace: bool = False,
+    helpers: Helpers = (),
+    report: Callable[[Job], None] = lambda job: None,
+) -> Path | None:
     """Captions, scores, selects and packs; the folder of the new data set. None in a process that helps another.
 
-    `helpers`: the environment of each further process that captions and scores.
+    `helpers`: the environment of each further process that captions and scores. `report` is called before anything
+    is packed: what is packed may be nothing.
     Raises Missing with all that is absent, VltkError for what does not fit.
     """
     begin(job)
@@ -31,6 +38,7 @@ def run(job: Job, redo: bool = False, replace: bool = False, helpers: Helpers = 
     if is_helper():
         return None
     select.select(job)
+    report(job)
     return pack.pack(job, replace)
 
 

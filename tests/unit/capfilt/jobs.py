@@ -73,9 +73,8 @@ def install(patch: Any) -> None:
     """Puts toys in the place of runs; `patch` as pytest's, or anything with `setattr`."""
     import vltk.capfilt.caption
     import vltk.capfilt.score
-    import vltk.report.capfilt
 
-    for module in (models, vltk.capfilt.caption, vltk.capfilt.score, vltk.report.capfilt):
+    for module in (models, vltk.capfilt.caption, vltk.capfilt.score):
         patch.setattr(module, "Model", ToyModel)
     patch.setattr(jobs, "absent", lambda job, roles=(): [])
 
