@@ -40,11 +40,13 @@ class _Layout:
 class Captions:
     """R captions over I images: `memory` of the images, which of them each row is about, and the rows' own tokens.
 
-    Keys and values of an image are never copied a row: the rows of an image ask them together.
+    Keys and values of an image are never copied a row: the rows of an image ask them together. They are laid out once as
+    products read them, which would else lay them out anew for every token.
     """
 
     def __init__(self, memory: Memory, image_of: Tensor, past: list[KeyValue] | None = None) -> None:
-        self.memory, self.image_of, self.past = memory, image_of, past
+        self.memory = [(key.contiguous(), value.contiguous()) for key, value in memory]
+        self.image_of, self.past = image_of, past
         self._layout = _Layout.of(image_of, len(memory[0][0]))
 
     def __len__(self) -> int:
