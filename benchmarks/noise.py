@@ -61,7 +61,9 @@ def main() -> None:
 
 
 def _range(text: str) -> slice:
-    first, _, end = text.partition(":")
+    first, colon, end = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text}: should be FROM:TO, FROM: or :TO")
     return slice(int(first or 0), int(end) if end else None)
 
 

@@ -40,8 +40,8 @@ class _Layout:
 class Captions:
     """R captions over I images: `memory` of the images, which of them each row is about, and the rows' own tokens.
 
-    Keys and values of an image are never copied a row: the rows of an image ask them together. They are laid out once as
-    products read them, which would else lay them out anew for every token.
+    Keys and values of an image are never copied a row: the rows of an image ask them together. They are laid out once
+    as products read them, which would else lay them out anew for every token.
     """
 
     def __init__(self, memory: Memory, image_of: Tensor, past: list[KeyValue] | None = None) -> None:
