@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,7 @@ SHOWN = {  # metrics that stand beside the losses: the health of a tokenizer in 
 
 
 _keeps_log = False  # whether what this rank says goes into a log of its own
+_unsaid = False
 
 
 def is_quiet() -> bool:
@@ -41,16 +43,31 @@ def speak_into_log() -> None:
     _keeps_log = True
 
 
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """Inside, nothing is said nor warned of: for what is built to be measured and thrown away."""
+    global _unsaid
+    before, _unsaid = _unsaid, True
+    try:
+        yield
+    finally:
+        _unsaid = before
+
+
 def say(text: str) -> None:
     """One line to the user, from rank 0; from others into their logs."""
-    if not is_quiet() or _keeps_log:
+    if _speaks():
         console.print(text, markup=False)
 
 
 def warn(text: str) -> None:
     """One line the user should not miss, from rank 0, on standard error; from others into their logs."""
-    if not is_quiet() or _keeps_log:
+    if _speaks():
         Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"warning: {text}", markup=False)
+
+
+def _speaks() -> bool:
+    return not _unsaid and (not is_quiet() or _keeps_log)
 
 
 class JsonLines:

