@@ -124,10 +124,10 @@ def bootstrap(
     gpus: Annotated[int | None, typer.Option(min=1, help="Processes of each training. Default: every GPU.")] = None,
 ) -> None:
     """The whole cycle: pretrain, fine-tune both, caption and filter, pretrain a new model on the result."""
-    from vltk import bootstrap as cycle
+    from vltk.bootstrap import cycle, recipe
 
     name, overrides = _split(given, "blip/bootstrap")
-    typer.echo(cycle.run(cycle.load(name, overrides), lambda path: _train(str(path), redo, gpus), redo, _shares(jobs)))
+    typer.echo(cycle.run(recipe.load(name, overrides), lambda path: _train(str(path), redo, gpus), redo, _shares(jobs)))
 
 
 def loaded(recipe: str, overrides: list[str]) -> Any:
@@ -137,18 +137,18 @@ def loaded(recipe: str, overrides: list[str]) -> Any:
     kind = kind_of(locate(recipe))
     if kind is None:
         return None
-    from vltk import bootstrap as cycle
+    from vltk.bootstrap import recipe as bootstraps
     from vltk.capfilt import job
 
-    return (cycle if kind == "bootstrap" else job).load(recipe, overrides)
+    return (bootstraps if kind == "bootstrap" else job).load(recipe, overrides)
 
 
 def check(job: Any) -> None:
     """Raises RecipeError with what `loaded` did not look at: the models of a bootstrap's stages."""
-    from vltk import bootstrap as cycle
+    from vltk.bootstrap import recipe
 
-    if isinstance(job, cycle.Bootstrap):
-        cycle.check(job)
+    if isinstance(job, recipe.Bootstrap):
+        recipe.check(job)
 
 
 def resolved(job: Any) -> str:

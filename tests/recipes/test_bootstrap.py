@@ -11,7 +11,8 @@ import torch
 import yaml
 
 from tests.harness import call, facts, weights
-from vltk import bootstrap, parts
+from vltk import parts
+from vltk.bootstrap import cycle, recipe
 from vltk.capfilt.job import ROLES
 from vltk.data.shard import Record, write_dataset
 from vltk.errors import Missing, RecipeError, VltkError
@@ -74,13 +75,13 @@ def test_the_cycle(own_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_shipped_bootstraps_fit(home: Path) -> None:
     names = ("blip/bootstrap", "blip/bootstrap-noisy", "blip/bootstrap-tiny")
     for name in names:
-        boot = bootstrap.load(name)
+        boot = recipe.load(name)
         assert boot.options.rounds == 1
-        assert bootstrap._from(boot, "captioner", Path("runs/x"))
-    replaced = {name: [keys[3] for keys, _, _ in bootstrap._data(bootstrap.load(name), "made")] for name in names}
+        assert cycle._from(boot, "captioner", Path("runs/x"))
+    replaced = {name: [keys[3] for keys, _, _ in cycle._data(recipe.load(name), "made")] for name in names}
     both = ["contrast", "pairs"]
     assert replaced == {"blip/bootstrap": ["pairs"], "blip/bootstrap-noisy": both, "blip/bootstrap-tiny": both}
-    bootstrap.require(bootstrap.load("blip/bootstrap-tiny"))
+    cycle.require(recipe.load("blip/bootstrap-tiny"))
     assert call("recipe", "check", "blip/bootstrap-tiny") == 0 and call("recipe", "show", "capfilt") == 0
 
 
@@ -88,9 +89,9 @@ def test_the_shipped_bootstraps_fit(home: Path) -> None:
 def test_what_is_missing_is_listed_before_anything_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VLTK_DATA", str(tmp_path / "data"))
-    boot = bootstrap.load(write(tmp_path, captioner="blip/captioner", capfilt="capfilt"))
+    boot = recipe.load(write(tmp_path, captioner="blip/captioner", capfilt="capfilt"))
     with pytest.raises(Missing) as told:
-        bootstrap.run(boot, lambda path: None)
+        cycle.run(boot, lambda path: None)
     commands = [command for _, command in told.value.steps]
     assert "vltk data fetch shapes" in commands and "vltk data fetch cc3m" in commands
     assert not (tmp_path / "runs").exists()
@@ -114,7 +115,7 @@ def test_mistakes(home: Path, changes: dict[str, Any], message: str) -> None:
     capfilt = {"recipe": "capfilt", "set": {"data": {"cc3m": None, "coco": None, "shapes/dev": {}}}}
     base = {"pretrain": "clip-tiny", "captioner": "clip-tiny", "filter": "clip-tiny", "capfilt": capfilt}
     with pytest.raises(RecipeError, match=message):
-        bootstrap.load(write(home, **base | changes))
+        recipe.load(write(home, **base | changes))
 
 
 @needs_blip
@@ -161,8 +162,8 @@ def test_a_check_builds_the_models(home: Path, capsys: pytest.CaptureFixture[str
 
 @needs_blip
 def test_the_command_line_says_more_over_a_recipe_given_by_its_name_alone(home: Path) -> None:
-    boot = bootstrap.load("blip/bootstrap-tiny", ["pretrain.set.steps=7", "captioner=blip/captioner"])
-    trained = dict(bootstrap._trainings(boot))
+    boot = recipe.load("blip/bootstrap-tiny", ["pretrain.set.steps=7", "captioner=blip/captioner"])
+    trained = dict(cycle._trainings(boot))
     assert trained["pretrain-0"].stages["train"].steps == 7 and trained["captioner-1"].stages["train"].steps == 11555
 
 
@@ -176,48 +177,48 @@ def trains(path: Path) -> None:
 
 @needs_blip
 def test_an_output_of_another_is_refused_before_anything_trains(own_data: Path) -> None:
-    boot = bootstrap.load(write(own_data.parent, rounds=2))
+    boot = recipe.load(write(own_data.parent, rounds=2))
     write_dataset(own_data / "made-2", [Record("a", None, ["a text"])], {"kind": "test"})
     for redo in (False, True):
         with pytest.raises(
             VltkError, match=r"boot.yaml:\d+: capfilt.set.output: .* already: made-2; .*vltk data rm made-2"
         ):
-            bootstrap.run(boot, trains, redo)
+            cycle.run(boot, trains, redo)
     assert not Path("runs").exists()
 
 
 @needs_blip
 def test_an_output_of_the_same_bootstrap_is_accepted(own_data: Path) -> None:
-    boot = bootstrap.load(write(own_data.parent))
-    job = bootstrap.job_of(boot, 1)
+    boot = recipe.load(write(own_data.parent))
+    job = cycle.job_of(boot, 1)
     models = {role: {"run": getattr(job.options, role)} for role in ROLES}
     source = {"kind": "capfilt", "filter": models["filter"], "captions": {"captioner": models["captioner"]}}
     write_dataset(own_data / "made-1", [Record("a", None, ["a text"])], source)
     with pytest.raises(VltkError, match="already: made-1"):  # as another folder's bootstrap of that name would leave it
-        bootstrap.run(boot, trains)
+        cycle.run(boot, trains)
     job.write()
     with pytest.raises(Trained):
-        bootstrap.run(boot, trains)
+        cycle.run(boot, trains)
 
 
 @needs_blip
 def test_changed_settings_are_refused_at_the_start_with_all_keys(
     own_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "check", lambda boot: None)  # which takes seconds
-    boot = bootstrap.load(path := write(own_data.parent))
-    stage = dict(bootstrap._trainings(boot))["captioner-1"].stages["train"]
+    monkeypatch.setattr(cycle, "check", lambda boot: None)  # which takes seconds
+    boot = recipe.load(path := write(own_data.parent))
+    stage = dict(cycle._trainings(boot))["captioner-1"].stages["train"]
     folder = RunFolder(Path("runs/boot/captioner-1/train"))
     folder.path.mkdir(parents=True)
     opened(folder, stage, None, identity(stage, {}, {}))
-    bootstrap.job_of(boot, 1).write()
+    cycle.job_of(boot, 1).write()
     harmless = ["capfilt.set.caption.batch_size=2", "captioner.set.log_every=9"]
     with pytest.raises(Trained):
-        bootstrap.run(bootstrap.load(path, harmless), trains)
+        cycle.run(recipe.load(path, harmless), trains)
     before = {file: file.read_bytes() for file in Path("runs").rglob("*.yaml")}
-    changed = bootstrap.load(path, ["captioner.set.steps=3", "capfilt.set.select.k=1"])
+    changed = recipe.load(path, ["captioner.set.steps=3", "capfilt.set.select.k=1"])
     with pytest.raises(RecipeError) as told:
-        bootstrap.run(changed, trains)
+        cycle.run(changed, trains)
     assert str(told.value).splitlines()[:4] == [
         "runs/boot/captioner-1/train was made by another recipe:",
         "  steps: was 2, is 3",
@@ -226,4 +227,4 @@ def test_changed_settings_are_refused_at_the_start_with_all_keys(
     ]
     assert before == {file: file.read_bytes() for file in Path("runs").rglob("*.yaml")}
     with pytest.raises(Trained):
-        bootstrap.run(changed, trains, redo=True)
+        cycle.run(changed, trains, redo=True)

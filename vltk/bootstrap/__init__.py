@@ -1,0 +1,1 @@
+"""BLIP's whole cycle as one command."""
