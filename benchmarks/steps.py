@@ -18,11 +18,12 @@ from vltk.parts import choose
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
 from vltk.train.engines.torch import Torch
-from vltk.train.optim import groups
+from vltk.train.optim import Group, groups
 from vltk.train.pretraining import Pretraining
 from vltk.train.setup import recompute
 
 LR = 1e-5
+BUCKET = 50_000_000  # numbers; DeepSpeed sets 2 GB aside by default
 PADDED, LENGTH, SPREAD = 77, 20, 6  # tokens: what transformers pads to; texts have N(20, 6) of them
 HIDDEN = 0.15  # of the words
 UNMATCHED = 8  # one pair in so many
@@ -157,9 +158,17 @@ class Theirs:
 
 class Ours:
     """The same weights and samples, trained by the torch engine as in any recipe; again: with activations that backward
-    computes a second time; length: of every text."""
+    computes a second time; length: of every text; zero: by DeepSpeed's engine at that stage."""
 
-    def __init__(self, size: Size, stream: str, count: int, again: bool = False, length: int | None = None) -> None:
+    def __init__(
+        self,
+        size: Size,
+        stream: str,
+        count: int,
+        again: bool = False,
+        length: int | None = None,
+        zero: int | None = None,
+    ) -> None:
         theirs = their_model(size)
         choice = choose("models/families", "flava", **flava.options(theirs.config))
         model: Any = choice.build()
@@ -172,7 +181,7 @@ class Ours:
             recompute(self._pretraining)
         reached = {stream: self._pretraining.reached(stream, batches(size, stream, 2)[0])}
         options = Optimizer(lr=LR, weight_decay=0.01, clip=None)
-        self._engine = Torch(self._pretraining, groups(self._pretraining, reached), options, "bf16")
+        self._engine = _engine(zero, self._pretraining, groups(self._pretraining, reached), options)
 
     def losses(self, low: bool) -> dict[str, float]:
         """By name, without a step; low: in bf16."""
@@ -190,6 +199,15 @@ class Ours:
         run_step(self._engine, self._pretraining, self._stream, [self._batch], self._steps, seed=0)
         self._engine.step(LR, self._stream, self._steps)
         self._steps += 1
+
+
+def _engine(zero: int | None, pretraining: Pretraining, found: list[Group], options: Optimizer) -> Any:
+    if zero is None:
+        return Torch(pretraining, found, options, "bf16")
+    from vltk.train.engines.deepspeed import DeepSpeed
+
+    buckets = {"reduce_bucket_size": BUCKET} if zero else {}
+    return DeepSpeed(pretraining, found, options, "bf16", {"zero_optimization": {"stage": zero} | buckets})
 
 
 def kept(forward: Callable[[], object], module: nn.Module) -> float:

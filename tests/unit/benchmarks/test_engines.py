@@ -1,0 +1,19 @@
+"""The benchmark of engines: DeepSpeed's and the torch engine take turns at the same steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import engines
+from benchmarks.steps import Size
+
+TOY = Size(32, 2, 3, 3, 2, image=64, hidden=6, batch=4, vocab=1100, codes=64)
+
+
+def test_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engines.SIZES, "tiny", TOY)
+    row = engines.measure("tiny", "text", 2, stage=0, rounds=1, threads=1)
+    assert row["ratio"] == pytest.approx(row["seconds"]["zero"] / row["seconds"]["torch"])
+    assert row["spread"] == [row["ratio"]] * 2 and row["cpu_ratio"] > 0
+    assert row["peak_gib"]["zero"] > row["peak_gib"]["torch"] > 0.1
+    assert engines._line(row).startswith("| ZeRO-0 | ")
