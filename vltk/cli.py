@@ -348,9 +348,12 @@ def bench(
     """What this machine gives a recipe: its ceilings, the step of each stream, the loader, MFU."""
     import json
 
+    from vltk import needs
     from vltk import recipe as recipes
     from vltk.log import console
-    from vltk.plan import bench as benches
+
+    needs.require_data(recipes.glance(recipe, overrides or []))
+    from vltk.plan import bench as benches  # which imports torch, in seconds
 
     found = benches.bench(recipes.load(recipe, overrides or []), stage, rounds)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from queue import Full, Queue
 from threading import Event, Thread
 
@@ -29,7 +29,7 @@ class Loader:
         self.first_step, self.steps, self.prefetch = first_step, steps, max(1, prefetch)
         self.wait_seconds = 0.0
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Generator[Step]:
         ready: Queue[Step | BaseException] = Queue(self.prefetch)
         stopped = Event()
         worker = Thread(target=self._fill, args=(ready, stopped), name="vltk-loader", daemon=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
 from vltk.errors import VltkError
 from vltk.log import unsaid
-from vltk.needs import require_data
 from vltk.plan.calibrate import stand_in
 from vltk.recipe import Recipe
 from vltk.run import RunFolder
@@ -36,6 +37,7 @@ from vltk.train.utilisation import Flops
 
 WARM = 2  # steps and batches that are not counted
 TURNS = 5  # of steps alone and as many behind the loader: what else the machine does changes from one to the next
+LEAST = 8  # steps of a turn
 Inputs = list[dict[str, Tensor]]  # the micro-batches of a step, on the device
 
 
@@ -68,21 +70,21 @@ class Turn:
 def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[str, Any]:
     """Ceilings, and by stream of a stage (the last one where none is named) what was measured in `rounds` steps.
 
-    Raises VltkError where the recipe has no such stage, Missing where data is not there.
+    The recipe's data is there (`needs.require_data`). Raises VltkError where it has no such stage.
     """
     name = stage or list(recipe.stages)[-1]
     if name not in recipe.stages:
         raise VltkError(f"--stage {name}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
-    require_data(recipe)
     dist.start()
     with tempfile.TemporaryDirectory() as folder, unsaid():
-        setup = _built(recipe, name, rounds, Path(folder))
+        setup = _built(recipe, name, Path(folder))
         device, dtype = setup.engine.device, LOW.get(setup.stage.precision, torch.float32)
         ceilings = {"products": products(device, dtype), "products_fp32": products(device, torch.float32)}
         ceilings["copying"] = copying(device)
-        inputs, loading = _loaded(setup, rounds)
+        steps = max(LEAST, rounds * len(setup.stage.streams) // TURNS)
+        inputs, loading = _loaded(setup, rounds, behind=TURNS * _span(setup, steps))
         paces = {stream: _pace(setup, stream, inputs[stream], loading[stream], rounds) for stream in inputs}
-        turns = _turns(setup, inputs, max(1, rounds * len(paces) // TURNS))
+        turns = _turns(setup, inputs, steps)
     together = {key: sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone")}
     return {
         "recipe": recipe.name, "stage": name, "device": _named(device), "precision": setup.stage.precision,
@@ -92,23 +94,25 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
     }  # fmt: skip
 
 
-def _built(recipe: Recipe, name: str, rounds: int, folder: Path) -> Setup:
-    """With as many steps as the longest of its streams needs."""
+def _built(recipe: Recipe, name: str, folder: Path) -> Setup:
     stage = recipe.stages[name]
     sources = {value: stand_in(recipe, value, folder) for value in named(stage)}
     own = RunFolder(folder / "own")
     own.path.mkdir()
-    return build(name, stage.model_copy(update={"steps": (WARM + rounds) * TURNS * len(stage.streams)}), own, sources)
+    return build(name, stage, own, sources)
 
 
-def _loaded(setup: Setup, rounds: int) -> tuple[dict[str, Inputs], dict[str, float]]:
-    """By stream a step's inputs, and the seconds (median) in which the loader makes them when nothing else runs."""
+def _loaded(setup: Setup, rounds: int, behind: int) -> tuple[dict[str, Inputs], dict[str, float]]:
+    """By stream a step's inputs, and the seconds (median) in which the loader makes them when nothing else runs.
+
+    behind: from which step of a stream on, so that others find pictures that nobody has decoded yet.
+    """
     inputs, loading = {}, {}
     for name, stream in setup.loader.streams.items():
         took = []
         for number in range(WARM + rounds):
             start = time.perf_counter()
-            batches = stream.micro_batches(number)
+            batches = stream.micro_batches(behind + number)
             took.append(time.perf_counter() - start)
         inputs[name] = _on(setup, batches)
         loading[name] = statistics.median(took[WARM:])
@@ -135,23 +139,30 @@ def _step(setup: Setup, stream: str, inputs: Inputs, number: int) -> float:
 
 def _turns(setup: Setup, inputs: dict[str, Inputs], steps: int) -> list[Turn]:
     """`TURNS` times so many steps on batches that are there, then the same as the loop has them."""
-    stage = setup.stage
-    mixture = Mixture({key: s.weight for key, s in stage.streams.items()}, TURNS * (WARM + steps), stage.seed)
-    return [_turn(setup, inputs, mixture, number * (WARM + steps), steps) for number in range(TURNS)]
+    stage, span = setup.stage, _span(setup, steps)
+    mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, TURNS * span, stage.seed)
+    return [_turn(setup, inputs, mixture, number * span, steps) for number in range(TURNS)]
+
+
+def _span(setup: Setup, steps: int) -> int:
+    """Steps whose batches a turn makes: the first ones, in which the loader gets ahead, do not count, and it is as far
+    ahead at the end, so that it makes a batch a step in between."""
+    return WARM + steps + setup.stage.loader.prefetch + 2  # one that waits for room, one in the making
 
 
 def _turn(setup: Setup, inputs: dict[str, Inputs], mixture: Mixture, first: int, steps: int) -> Turn:
-    """The first steps behind the loader, in which it gets ahead, do not count."""
     begin, end = first + WARM, first + WARM + steps
     planned = ((step, mixture.stream_at(step)) for step in range(begin, end))
     alone = sum(_step(setup, stream, inputs[stream], step) for step, stream in planned)
-    loader = Loader(setup.loader.streams, mixture, first, end, setup.stage.loader.prefetch)
+    loader = Loader(setup.loader.streams, mixture, first, first + _span(setup, steps), setup.stage.loader.prefetch)
     start = waited = 0.0
-    for step, stream, batches in loader:
-        _step(setup, stream, _on(setup, batches), step)
-        if step == begin - 1:
-            start, waited = time.perf_counter(), loader.wait_seconds
-    return Turn(time.perf_counter() - start, loader.wait_seconds - waited, alone)
+    with closing(iter(loader)) as made:
+        for step, stream, batches in islice(made, end - first):
+            _step(setup, stream, _on(setup, batches), step)
+            if step == begin - 1:
+                start, waited = time.perf_counter(), loader.wait_seconds
+        seconds = time.perf_counter() - start
+    return Turn(seconds, loader.wait_seconds - waited, alone)
 
 
 def _on(setup: Setup, batches: list[Batch]) -> Inputs:

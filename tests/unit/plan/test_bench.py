@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,3 +43,25 @@ def test_the_table_and_an_unknown_stage(home: Path, capsys: pytest.CaptureFixtur
     assert "clip-tiny, stage train" in said and "matrix products 1 TFLOP/s" in said and "behind the loader" in said
     assert call("bench", "clip-tiny", DEBUG, "--stage", "joint") == 1
     assert "--stage joint: the recipe clip-tiny has train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", [2, 8])
+def test_a_batch_is_made_for_each_step_behind_the_loader(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Of a loader that need not go on, no batch or few would be made beside the steps that are timed."""
+    seen: list[str] = []
+    stream = SimpleNamespace(micro_batches=lambda number: seen.append("made") or [])
+    stage = SimpleNamespace(streams={"a": SimpleNamespace(weight=1.0)}, seed=0, loader=SimpleNamespace(prefetch=4))
+    setup: Any = SimpleNamespace(stage=stage, loader=SimpleNamespace(streams={"a": stream}))
+
+    def step(*given: Any) -> float:
+        time.sleep(0.02)
+        seen.append("stepped")
+        return 0.02
+
+    monkeypatch.setattr(bench, "_step", step)
+    monkeypatch.setattr(bench, "TURNS", 1)
+    (turn,) = bench._turns(setup, {"a": []}, steps)
+    assert turn.alone == pytest.approx(0.02 * steps) and turn.seconds >= 0.02 * steps
+    stepped = [place for place, what in enumerate(seen) if what == "stepped"]
+    assert len(stepped) == steps + bench.WARM + steps
+    assert seen[stepped[steps + bench.WARM - 1] : stepped[-1]].count("made") >= steps - 1

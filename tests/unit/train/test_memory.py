@@ -30,3 +30,27 @@ def test_memory_is_kept_for_the_next_step() -> None:
         torch.ones(SIZE)
         rounds.append(faults() - before)
     assert statistics.median(rounds) < SIZE * 4 / 4096 / 8
+
+
+@pytest.mark.parametrize(
+    ("largest", "asked"),
+    [
+        (2**31, [(-3, 2**31 - 1), (-1, -1)]),
+        (2**25, [(-3, 2**31 - 1), (-3, 2**25), (-1, -1)]),
+        (0, [(-3, 2**31 - 1), (-3, 2**25)]),
+    ],
+)
+def test_old_libraries_take_less_or_nothing(
+    monkeypatch: pytest.MonkeyPatch, largest: int, asked: list[tuple[int, int]]
+) -> None:
+    """Where no size is taken nothing else is set: a threshold fixed at 128 KiB would make every step slower."""
+    calls: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, what: int, value: int) -> int:
+            calls.append((what, value))
+            return int(value <= largest)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    keep_freed(torch.device("cpu"))
+    assert calls == asked

@@ -7,7 +7,8 @@ import ctypes
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
-_ALWAYS, _NEVER = 2**31 - 1, -1
+_LARGEST = (2**31 - 1, 32 * 2**20)  # bytes; old releases refuse what lies above half of a heap of threads, 32 MiB
+_NEVER = -1
 
 
 def keep_freed(device: torch.device) -> None:
@@ -17,6 +18,8 @@ def keep_freed(device: torch.device) -> None:
     CPU. GPUs have torch's own allocator, which keeps what it has.
     """
     library = ctypes.CDLL(None)
-    if device.type == "cpu" and hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, _ALWAYS)
+    if device.type != "cpu" or not hasattr(library, "mallopt"):
+        return
+    # the second call alone would fix the threshold at its start, 128 KiB, and make every step slower
+    if any(library.mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST):
         library.mallopt(_TRIM_THRESHOLD, _NEVER)
