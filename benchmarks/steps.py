@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import FlavaConfig, FlavaForPreTraining
 
 from benchmarks.joint import STREAMS, Drawn
+from benchmarks.kept import kept
 from vltk.models.hf import flava
 from vltk.models.weights import to_ours
 from vltk.parts import choose
@@ -140,7 +140,7 @@ class Theirs:
 
     def kept(self) -> float:
         """MiB of what forward keeps for backward, weights left out."""
-        return kept(lambda: self._forward(True).loss, self.model)
+        return kept(lambda: self._forward(True).loss, self.model) / 2**20
 
     def step(self) -> None:
         """Forward, backward, optimizer."""
@@ -192,7 +192,7 @@ class Ours:
 
     def kept(self) -> float:
         """MiB of what forward keeps for backward, weights left out."""
-        return kept(lambda: self._engine(self._stream, self._batch, 0)[0], self._pretraining)
+        return kept(lambda: self._engine(self._stream, self._batch, 0)[0], self._pretraining) / 2**20
 
     def step(self) -> None:
         """Forward, backward, optimizer."""
@@ -208,22 +208,6 @@ def _engine(zero: int | None, pretraining: Pretraining, found: list[Group], opti
 
     buckets = {"reduce_bucket_size": BUCKET} if zero else {}
     return DeepSpeed(pretraining, found, options, "bf16", {"zero_optimization": {"stage": zero} | buckets})
-
-
-def kept(forward: Callable[[], object], module: nn.Module) -> float:
-    """MiB of the tensors that `forward` keeps for backward, each storage once, without the parameters of `module`."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    held: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        alive = forward()
-    del alive
-    return sum(size for place, size in held.items() if place not in weights) / 2**20
 
 
 def their_model(size: Size, codebook: bool = False) -> Any:

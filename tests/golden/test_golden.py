@@ -45,10 +45,12 @@ def test_order_and_masks_are_those_stored(home: Path) -> None:
 
 
 def test_a_step_does_no_more_than_it_did() -> None:
-    """FLOPs and operators by stream; where fewer are meant, store them, so that they cannot grow again unseen."""
+    """FLOPs, operators and bytes kept for backward by stream; where fewer are meant, store them, so that they cannot
+    grow again unseen."""
     found, wanted = work(), stored("work")
     assert {stream: counts["flops"] for stream, counts in found.items()} == {
         stream: counts["flops"] for stream, counts in wanted.items()
     }
     for stream, counts in wanted.items():
         assert found[stream]["operators"] <= counts["operators"], stream
+        assert found[stream]["kept"] <= counts["kept"], stream

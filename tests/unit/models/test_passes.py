@@ -115,11 +115,3 @@ def test_a_plan_has_the_fewest_passes() -> None:
     assert plan.rows["fused_masked"] == {"cls", "text_masked"}
     with pytest.raises(ValueError, match="no rows 'text_masked' in a pass 'image'"):
         Plan.of([("image", "text_masked")])
-
-
-def test_both_passes_in_one_batch_equal_each_alone() -> None:
-    model, batch = tiny.flava(), tiny.batch(SIZE)
-    together = Encoded(model, batch, Plan.of([("image", "all"), ("image_masked", "all"), ("text_masked", "all")]))
-    for name in ("image", "image_masked", "text_masked"):
-        alone = Encoded(model, batch, Plan.of([(name, "all")]))[name]
-        torch.testing.assert_close(together[name].normed, alone.normed, atol=1e-5, rtol=1e-5)
