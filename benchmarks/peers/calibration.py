@@ -12,10 +12,12 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.peers.ours import read_lines
+import vltk
 from benchmarks.peers.training import Trainer
 from vltk.data.dataset import data_root
+from vltk.errors import VltkError
 from vltk.recipe import Recipe, Stage, load
+from vltk.report.history import Row, read_lines
 
 Pace = dict[str, float]  # name -> seconds a step
 
@@ -37,27 +39,35 @@ def calibrate(trainers: dict[str, Trainer], recipe: str | None, steps: int, roun
 def recipe_minutes(recipe: Recipe, steps: int) -> float:
     """Minutes that all stages would train, from a short run of each in a throw-away folder."""
     options = [f"stages.{name}.{key}" for name, stage in recipe.stages.items() for key in _short(stage, steps)]
-    command = [str(Path(sys.executable).with_name("vltk")), "train", str(Path(recipe.path).resolve()), *options]
+    command = [sys.executable, "-P", "-m", "vltk", "train", str(Path(recipe.path).resolve()), *options]
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"VLTK_DATA": str(data_root().resolve())}
-        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        environment = os.environ | {"VLTK_DATA": str(data_root().resolve()), "PYTHONPATH": _imports()}
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise VltkError(f"{' '.join(command)}: ended with {done.returncode}; what it said stands above")
         runs = Path(folder) / "runs"
         logs = {name: next(runs.glob(f"*/{name}/metrics.jsonl")) for name in recipe.stages}
-        return sum(stage_seconds(stage, read_lines(logs[name])) for name, stage in recipe.stages.items()) / 60
+        return sum(stage_seconds(stage, read_lines(logs[name]).rows) for name, stage in recipe.stages.items()) / 60
 
 
-def stage_seconds(stage: Stage, lines: list[dict[str, object]]) -> float:
+def stage_seconds(stage: Stage, lines: list[Row]) -> float:
     """Seconds of a whole stage: of each stream, its mean step (the first aside) times its share of the steps."""
     total = sum(stream.weight for stream in stage.streams.values())
     spent: dict[str, list[float]] = defaultdict(list)
     for before, line in pairwise(lines):
-        spent[str(line["stream"])].append(float(str(line["seconds"])) - float(str(before["seconds"])))
+        spent[line["stream"]].append(line["seconds"] - before["seconds"])
     missing = set(stage.streams) - set(spent)
     if missing:
-        raise ValueError(f"no step of {sorted(missing)} was timed: calibrate with more steps")
+        raise VltkError(f"no step of {', '.join(sorted(missing))} was timed: give more --calibrate-steps")
     return sum(
         statistics.fmean(spent[name]) * stage.steps * stream.weight / total for name, stream in stage.streams.items()
     )
+
+
+def _imports() -> str:
+    """PYTHONPATH by which another process, in any folder, imports the vltk that this one has."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(Path(vltk.__file__).resolve().parents[1]), *([given] if given else [])])
 
 
 def _short(stage: Stage, steps: int) -> list[str]:
