@@ -28,14 +28,14 @@ OPTIONS = Optimizer(lr=1e-3, clip=1.0)
 
 
 class Calls(TorchDispatchMode):
-    """Counts operators."""
+    """Counts operators, without the marks for a profiler: torch puts more of them once any AdamW was made."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        self.count += 1
+        self.count += func.namespace != "profiler"
         return func(*args, **(kwargs or {}))
 
 
