@@ -20,9 +20,13 @@ def json_option(given: argparse.ArgumentParser) -> None:
     given.add_argument("--json", action="store_true", help="the figures once more as one JSON object, the last line")
 
 
-def show(table: str, found: Any, as_json: bool) -> None:
-    """The table; behind it, with `--json`, the figures on one line."""
-    print(table)
+def conditions(given: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, but `--json`."""
+    return {name: value for name, value in vars(given).items() if name != "json"}
+
+
+def last(found: Any, as_json: bool) -> None:
+    """With `--json` the figures, on one line."""
     if as_json:
         print(json.dumps(found))
 

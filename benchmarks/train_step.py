@@ -60,7 +60,8 @@ def main() -> None:
         print(profile(given.size, given.stream, count, given.rounds, given.threads))
         return
     found = measure(given.size, given.stream, count, given.rounds, given.threads, **others)
-    _cli.show(table(found), found, given.json)
+    print(table(found))
+    _cli.last(found, given.json)
 
 
 def measure(
