@@ -1,6 +1,6 @@
 """Samples a second and core of our loader, of the usual one, and of decoding and cropping alone, in turns in one run.
 
-    python -m benchmarks.loader [--data NAME] [--samples 1000] [--rounds 7]
+    python -m benchmarks.loader [--data NAME] [--samples 1000] [--rounds 7] [--json]
 
 Without `--data` it draws pictures (short side 256, JPEG quality 90) into a throw-away folder. Times are CPU seconds of
 this process over all its threads, which other jobs on the machine disturb least; the table shows medians over rounds

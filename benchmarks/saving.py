@@ -1,6 +1,6 @@
 """How long training stands still for a checkpoint: written beside it against written in the step.
 
-    python -m benchmarks.saving [--width 512] [--depth 8] [--rounds 5] [--between 12] [--json]
+    python -m benchmarks.saving [--width 512] [--depth 8] [--rounds 5] [--between 12] [--folder DIR] [--json]
 
 A FLAVA of that width in one process; a checkpoint every `--between` steps, asynchronous and synchronous in turns.
 `benchmarks/README.md` says what is counted.
