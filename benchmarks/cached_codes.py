@@ -8,8 +8,6 @@ Weights are random and pictures drawn, which cost as much as others. `benchmarks
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -23,6 +21,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks import _cli
 from benchmarks.loader import draw
 from vltk.data.dataset import open_dataset
 from vltk.data.pixels import PixelCache
@@ -42,17 +41,18 @@ Seconds = dict[str, list[tuple[float, float]]]  # by way, of each round: making 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     parser.add_argument("--size", choices=list(RECIPES), default="tiny")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, help=f"images a step; default: {BATCHES}")
-    parser.add_argument("--threads", type=int, default=2, help="of the loader")
-    parser.add_argument("--json", action="store_true", help="every round as one JSON object (last line), no table")
+    parser.add_argument("--rounds", type=_cli.positive, default=15)
+    parser.add_argument("--batch", type=_cli.positive, help=f"images a step; default: {BATCHES}")
+    parser.add_argument("--threads", type=_cli.positive, default=2, help="of the loader")
+    _cli.json_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["VLTK_DATA"] = folder
         found = measure(options.size, options.rounds, options.batch or BATCHES[options.size], options.threads)
-    print(json.dumps(found) if options.json else table(found))
+    print(table(found))
+    _cli.last(found, options.json)
 
 
 def measure(size: str, rounds: int, batch: int, threads: int) -> dict[str, Any]:
@@ -159,4 +159,4 @@ def table(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

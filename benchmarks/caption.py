@@ -24,9 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks import _cli
 from vltk.caption import beam, nucleus
 from vltk.caption.contract import Start
 from vltk.caption.decoding import Decoding
+from vltk.errors import VltkError
 from vltk.models import inference
 from vltk.models.hf.reading import read_model
 from vltk.models.tokens import Text
@@ -40,10 +42,10 @@ PARTS = ("images", "decoder", "choice of tokens")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     for name, default in (("width", 384), ("depth", 6), ("size", 224), ("images", 32), ("batch", 16), ("texts", 3)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rounds", type=int, default=3)
+        parser.add_argument(f"--{name}", type=_cli.positive, default=default)
+    parser.add_argument("--rounds", type=_cli.positive, default=3)
     parser.add_argument("--bf16", choices=["ours", "both"])
     given = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -174,7 +176,7 @@ def check(one: Any, other: Any, exact: bool, beams: bool) -> None:
         near = 1e-3 if exact else 0.1
         torch.testing.assert_close(one.float(), other.float(), atol=near, rtol=near)
     elif exact and beams and one != other or len({len(ids) for ids in (*one, *other)}) != 1:
-        raise SystemExit("the texts differ: the work was not the same")
+        raise VltkError("the texts differ: the work was not the same")
 
 
 def divided(model: Any, batches: Any) -> Iterator[str]:
@@ -206,4 +208,4 @@ def divided(model: Any, batches: Any) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

@@ -7,8 +7,6 @@ Same weights, same samples, bf16 autocast, fused AdamW, as `benchmarks.train_ste
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 from contextlib import ExitStack
@@ -17,41 +15,42 @@ from typing import Any
 
 import torch
 
-from benchmarks.steps import SIZES, Ours
+from benchmarks import _cli
+from benchmarks.steps import SIZES, Ours, enough
 from benchmarks.train_step import STREAMS, WARM
 from benchmarks.turns import Contestant, in_turns
+from vltk.launch import before_torch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     parser.add_argument("--size", choices=list(SIZES), default="base")
     parser.add_argument("--stream", choices=STREAMS, default="pairs")
-    parser.add_argument("--batch", type=int, help="samples a step")
-    parser.add_argument("--stages", default="0,1,2,3", help="of ZeRO, each against plain torch")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
+    parser.add_argument("--batch", type=_cli.positive, help="samples a step")
+    parser.add_argument(
+        "--stages", type=_cli.some_of("0", "1", "2", "3"), default="0,1,2,3", help="of ZeRO, each against plain torch"
+    )
+    parser.add_argument("--rounds", type=_cli.positive, default=5)
+    parser.add_argument("--threads", type=_cli.positive, default=2)
+    _cli.json_option(parser)
     given = parser.parse_args()
-    size, count = given.size, given.batch or SIZES[given.size].batch
-    if not given.json:
-        print(
-            f"{given.size} {given.stream}, {count} samples a step, {given.threads} threads, torch {torch.__version__}"
-        )
-        print(
-            "| engine | s a step | plain torch, s | time of plain torch | in CPU time | peak GiB, plain torch | load |"
-        )
-        print("|---|---|---|---|---|---|---|")
-    for stage in map(int, given.stages.split(",")):
-        row = measure(size, given.stream, count, stage, given.rounds, given.threads)
-        print(json.dumps(row) if given.json else _line(row), flush=True)
+    size, count = given.size, enough(given.stream, given.batch or SIZES[given.size].batch)
+    print(f"{size} {given.stream}, {count} samples a step, {given.threads} threads, torch {torch.__version__}")
+    print("| engine | s a step | plain torch, s | time of plain torch | in CPU time | peak GiB, plain torch | load |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    rows = []
+    for stage in map(int, given.stages):
+        rows.append(measure(size, given.stream, count, stage, given.rounds, given.threads))
+        print(_line(rows[-1]), flush=True)
+    _cli.last(_cli.conditions(given) | {"batch": count, "rows": rows}, given.json)
 
 
 def measure(size: str, stream: str, count: int, stage: int, rounds: int, threads: int) -> dict[str, Any]:
     """Medians over rounds, each ratio taken within a round."""
     build = partial(Ours, SIZES[size], stream, count)
     with ExitStack() as stack:
-        engines = {"torch": stack.enter_context(Contestant(threads, build))}
-        engines["zero"] = stack.enter_context(Contestant(threads, partial(build, zero=stage)))
+        engines = {"torch": stack.enter_context(Contestant(threads, build, prepare=before_torch))}
+        engines["zero"] = stack.enter_context(Contestant(threads, partial(build, zero=stage), prepare=before_torch))
         spent, _ = in_turns(engines, "step", rounds, WARM, lambda: 0.0)
         peak = {name: engine.peak() for name, engine in engines.items()}
     rows = list(zip(spent["zero"], spent["torch"], strict=True))
@@ -73,4 +72,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

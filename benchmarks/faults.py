@@ -12,7 +12,6 @@ The learning rate is low, as at a usual one rounding grows to percents of the lo
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -25,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import _cli
 from tests import harness
 from tests.hosts import Hosts, missing
+from vltk.errors import VltkError
 
 OPTIONS = ["clip-tiny", "include=debug.yaml", "checkpoint={every: 20, keep: 2}", "log_every=10", "evaluate=null"]
 OPTIONS += ["optimizer.lr=1e-5"]
@@ -143,14 +144,14 @@ def largest_difference(steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=30)
+    parser = _cli.parser(__doc__)
+    parser.add_argument("--faults", type=_cli.positive, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=_cli.positive, default=6000)
     parser.add_argument("--folder", type=Path, help="Where the run is to lie. Default: a new one.")
     given = parser.parse_args()
     if reason := missing():
-        raise SystemExit(reason)
+        raise VltkError(reason)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="vltk-faults-"))
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {"PYTHONPATH": str(harness.ROOT), "OMP_NUM_THREADS": "1", "VLTK_DATA": str(folder / "data")}
@@ -180,4 +181,4 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

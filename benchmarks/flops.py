@@ -1,7 +1,8 @@
 """What a step of FLAVA has to compute, for MFU.
 
 Useful FLOPs are those that the losses need: real tokens alone, passes that a loss reads, heads at masked positions; a
-multiplication and an addition are two, training is three times forward. The last block counts as whole.
+multiplication and an addition are two, training is three times forward. The last block counts as whole; the patch
+projection once, as the clean and the masked pass share it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def useful(size: Size, batch: Mapping[str, Tensor], stream: str) -> float:
     if stream != "text":
         whole = torch.full((count,), 1 + size.patches)
         patches = 2 * count * size.patches * 3 * size.patch**2 * size.width
-        found += passes * (_blocks(size, size.image_depth, whole) + patches)
+        found += passes * _blocks(size, size.image_depth, whole) + patches
     if stream != "image":
         found += passes * _blocks(size, size.text_depth, batch["text_length"])
     if stream == "pairs":

@@ -2,14 +2,12 @@
 
     python -m benchmarks.growth [--rounds 5] [--threads 2] [--json]
 
-One row a size, and the exponent fitted over the last half of each row's sizes: 1 is linear. `benchmarks/README.md` says
-what is measured.
+One row for each thing that grows, and the exponent fitted over all of its sizes but the smallest: 1 is linear.
+`benchmarks/README.md` says what is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
 import statistics
@@ -20,13 +18,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from vltk import launch
 
-from benchmarks.loader import draw
-from benchmarks.steps import SIZES, Ours
-from vltk.data.dataset import open_dataset
-from vltk.data.stream import Stream
-from vltk.recipe import ImageOptions
+launch.before_torch()  # as `vltk train` does, whose steps these are
+
+import numpy as np  # noqa: E402
+import simplejpeg  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks import _cli  # noqa: E402
+from benchmarks.steps import SIZES, Ours  # noqa: E402
+from vltk.data.dataset import data_root, open_dataset  # noqa: E402
+from vltk.data.shard import Record, write_dataset  # noqa: E402
+from vltk.data.stream import Stream  # noqa: E402
+from vltk.recipe import ImageOptions  # noqa: E402
 
 TINY = SIZES["tiny"]
 WARM = 2
@@ -35,23 +40,22 @@ BATCHES, LENGTHS, IMAGES, DEPTHS, SAMPLES = (
     (16, 32, 64, 128, 256),
     (64, 112, 160, 224),
     (2, 4, 8, 16),
-    (128, 512, 2048),
+    (1_000, 10_000, 30_000, 100_000),
 )
 Build = Callable[[], Ours]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="all figures as one JSON object, the last line")
+    parser = _cli.parser(__doc__)
+    parser.add_argument("--rounds", type=_cli.positive, default=5)
+    parser.add_argument("--threads", type=_cli.positive, default=2)
+    _cli.json_option(parser)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     found = {what: steps(*row, given.rounds) for what, row in rows().items()}
-    found["samples of the data"] = loading(given.rounds)
+    found["samples of the data; MiB of index files"] = loading(given.rounds)
     print(table(found))
-    if given.json:
-        print(json.dumps(found))
+    _cli.last(found, given.json)
 
 
 def rows() -> dict[str, tuple[list[int], list[Build]]]:
@@ -88,22 +92,30 @@ def steps(sizes: list[int], builds: list[Build], rounds: int) -> dict[str, Any]:
 
 
 def loading(rounds: int) -> dict[str, Any]:
-    """Seconds to open a data set and make its first batch, and MiB that its index takes, by the number of samples."""
+    """Seconds to open a data set and make its first batch, and MiB of its index files, by the number of samples; the
+    first time is not counted."""
     seconds, held = [], []
     for count in SAMPLES:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["VLTK_DATA"] = folder
-            draw(count)
+            _small_data(count)
             taken = []
-            for _ in range(rounds):
+            for _ in range(1 + rounds):
                 start = time.perf_counter()
                 views = {"image": {"maker": "image"}}
-                stream = Stream([open_dataset("drawn")], views, batch_size=16, image=ImageOptions(size=64), threads=1)
+                stream = Stream([open_dataset("small")], views, batch_size=16, image=ImageOptions(size=64), threads=1)
                 stream.micro_batches(0)
                 taken.append(time.perf_counter() - start)
-            seconds.append(statistics.median(taken))
+            seconds.append(statistics.median(taken[1:]))
             held.append(sum(path.stat().st_size for path in Path(folder).rglob("*.idx")) / 2**20)
     return _grown(list(SAMPLES), seconds, held)
+
+
+def _small_data(count: int) -> None:
+    """So many samples of one small picture: few bytes, and an index as long as of any other."""
+    picture = simplejpeg.encode_jpeg(np.zeros((64, 64, 3), np.uint8))
+    records = (Record(f"{number:06d}", picture, ["a picture"]) for number in range(count))
+    write_dataset(data_root() / "small", records, {"kind": "benchmark"})
 
 
 def _grown(sizes: list[int], seconds: list[float], memory: list[float]) -> dict[str, Any]:
@@ -112,9 +124,8 @@ def _grown(sizes: list[int], seconds: list[float], memory: list[float]) -> dict[
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """k of values ~ sizes ** k, least squares of the logarithms over the larger half of the sizes."""
-    half = len(sizes) // 2
-    xs, ys = ([math.log(value) for value in some[half - 1 :]] for some in (sizes, values))
+    """k of values ~ sizes ** k, least squares of the logarithms over all sizes but the smallest."""
+    xs, ys = ([math.log(value) for value in some[1:]] for some in (sizes, values))
     return statistics.linear_regression(xs, ys).slope
 
 
@@ -132,4 +143,4 @@ def table(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import gc
 import json
@@ -17,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, multiprocessing, nn
 
+from benchmarks import _cli
 from vltk import dist
+from vltk.launch import before_torch
 from vltk.parts import choose
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
@@ -36,6 +39,14 @@ class Drawn:
 
     def codes(self, images: Tensor) -> Tensor:
         raise AssertionError("codes come with the batch")
+
+
+def width_of(text: str) -> int:
+    """A width that heads of 64 divide, or one head of less. Raises ArgumentTypeError."""
+    width = _cli.positive(text)
+    if width > 64 and width % 64:
+        raise argparse.ArgumentTypeError(f"{text}: heads are 64 wide; choose a multiple of 64, or less than it")
+    return width
 
 
 def made(width: int, depth: int, image: int) -> tuple[Pretraining, list[Group]]:
@@ -161,7 +172,9 @@ def predicted(stage: int | None, module: nn.Module) -> float:
 
 
 def in_processes(world: int, work: Callable[..., Any], *args: Any) -> list[Any]:
-    """What `work(*args)` returned on each rank of `world` processes of one thread, joined by gloo."""
+    """What `work(*args)` returned on each rank of `world` processes of one thread, set up as `vltk train` sets up its
+    own and joined by gloo."""
+    before_torch()
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

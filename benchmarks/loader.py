@@ -1,6 +1,6 @@
 """Samples a second and core of our loader, of the usual one, and of decoding and cropping alone, in turns in one run.
 
-    python -m benchmarks.loader [--data NAME] [--samples 1000] [--rounds 7]
+    python -m benchmarks.loader [--data NAME] [--samples 1000] [--rounds 7] [--json]
 
 Without `--data` it draws pictures (short side 256, JPEG quality 90) into a throw-away folder. Times are CPU seconds of
 this process over all its threads, which other jobs on the machine disturb least; the table shows medians over rounds
@@ -9,7 +9,6 @@ and the median of the ratios within a round. `benchmarks/README.md` says what ea
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -22,8 +21,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+
+from benchmarks import _cli
 
 SIZE, BATCH = 224, 64
 WORDS = ["a", "the", "red", "blue", "dog", "cat", "ball", "tree", "runs", "sits", "on", "under", "grass", "house"]
@@ -35,20 +37,23 @@ Run = Callable[[int], int]  # samples to make (about) -> samples made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     parser.add_argument("--data", help="a data set with images; default: drawn")
-    parser.add_argument("--samples", type=int, default=1000, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=60, help="of training at the tiny size; 0: not measured")
+    parser.add_argument("--samples", type=_cli.positive, default=1000, help="of each turn")
+    parser.add_argument("--rounds", type=_cli.positive, default=7)
+    parser.add_argument("--steps", type=_cli.whole, default=60, help="of training at the tiny size; 0: not measured")
+    _cli.json_option(parser)
     options = parser.parse_args()
     with ExitStack() as held:
         if options.data is None:
             folder = held.enter_context(tempfile.TemporaryDirectory())
             os.environ["VLTK_DATA"] = folder
             options.data = draw(2000)
-        measure(options.data, options.samples, options.rounds)
+        found = measure(options.data, options.samples, options.rounds)
+        _table(found["seconds"])
         if options.steps:
-            data_wait(options.data, options.steps)
+            found["data_wait"] = data_wait(options.data, options.steps)
+    _cli.last(found, options.json)
 
 
 def draw(count: int) -> str:
@@ -78,8 +83,8 @@ def draw(count: int) -> str:
     return "drawn"
 
 
-def measure(data: str, samples: int, rounds: int) -> None:
-    """Prints the table, and one JSON object with every round."""
+def measure(data: str, samples: int, rounds: int) -> dict[str, Any]:
+    """The conditions, and seconds a sample of every round."""
     import torch
 
     torch.set_num_threads(1)
@@ -98,16 +103,7 @@ def measure(data: str, samples: int, rounds: int) -> None:
             start = time.process_time()
             made = run(samples)
             seconds[name].append((time.process_time() - start) / made)
-    _table(seconds)
-    print(
-        json.dumps(
-            {
-                "samples": samples,
-                "load": os.getloadavg(),
-                "us": {k: [round(1e6 * s) for s in v] for k, v in seconds.items()},
-            }
-        )
-    )
+    return {"samples": samples, "load": os.getloadavg(), "seconds": seconds}
 
 
 def _table(seconds: dict[str, list[float]]) -> None:
@@ -190,8 +186,8 @@ def usual(data: str) -> Run:
     return run
 
 
-def data_wait(data: str, steps: int) -> None:
-    """Trains clip-tiny on the data; the share of the time that its steps wait for it, but for the first ten."""
+def data_wait(data: str, steps: int) -> list[float]:
+    """Trains clip-tiny on the data; prints the share of the time that its steps wait for it, but for the first ten."""
     from vltk.data.dataset import data_root
     from vltk.data.vocabulary import train_vocabulary
 
@@ -209,7 +205,8 @@ def data_wait(data: str, steps: int) -> None:
         lines = (Path(folder) / "runs/clip-tiny/train/metrics.jsonl").read_text().splitlines()
     waits = [json.loads(line)["data_wait"] for line in lines][1:]
     print(f"data wait of clip-tiny, {steps} steps: median {statistics.median(waits):.2%}, largest {max(waits):.2%}")
+    return waits
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

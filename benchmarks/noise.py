@@ -13,7 +13,6 @@ that the filter rejects on the data set `--calibrate`; with 95 % intervals over 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import _cli
 from vltk.capfilt import job as jobs
 from vltk.capfilt import score
 from vltk.capfilt.rules._contract import WEB
@@ -35,14 +35,14 @@ RESAMPLES = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     making = verbs.add_parser("make")
     making.add_argument("source")
     making.add_argument("name")
     making.add_argument("--share", type=float, required=True)
     making.add_argument("--seed", type=int, default=0)
-    making.add_argument("--captions", type=int, help="only so many of an image, the first ones, as web images have one")
+    making.add_argument("--captions", type=_cli.positive, help="only so many of an image, as web images have one")
     making.add_argument("--images", type=_range, default=slice(None), metavar="FROM:TO", help="these images alone")
     finding = verbs.add_parser("find")
     finding.add_argument("recipe")
@@ -50,7 +50,7 @@ def main() -> None:
     finding.add_argument("--calibrate")
     finding.add_argument("--by", choices=["itm", "itc"], default="itm", help="probability of a match, or cosine")
     finding.add_argument("--threshold", type=float, default=0.5)
-    finding.add_argument("--json", action="store_true")
+    _cli.json_option(finding)
     given = parser.parse_args()
     if given.verb == "make":
         records = deranged(given.source, given.share, given.seed, given.captions, given.images)
@@ -154,9 +154,6 @@ def _corrected(own: Judged, known: Judged, threshold: float, mine: Any, theirs: 
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print("\n".join(json.dumps(row) for row in rows))
-        return
     print("| data | texts | noise % | AUROC | F1 | rejected % | estimated noise % | 95 % |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
@@ -173,7 +170,8 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
             f"{row['rejected']:.1f}",
         ]
         print(f"| {' | '.join([*cells, *told])} |")
+    _cli.last({"rows": rows}, as_json)
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

@@ -11,7 +11,6 @@ sets lie below $VLTK_DATA: `tiny` and `base` read `shapes` (vltk data fetch shap
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -28,7 +27,9 @@ from vltk import launch
 
 launch.before_torch()  # as `vltk train` does, whose steps are predicted
 
+from benchmarks import _cli  # noqa: E402
 from vltk.data.dataset import data_root  # noqa: E402
+from vltk.errors import VltkError  # noqa: E402
 from vltk.log import console  # noqa: E402
 from vltk.plan import host  # noqa: E402
 from vltk.plan.calibrate import BESIDE, TIMED, WARM, Calibration, calibrate  # noqa: E402
@@ -54,14 +55,14 @@ SIZES = {"tiny": ("flava-tiny", []), "flickr8k": ("flava-flickr8k", []), "base":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default=",".join(SIZES))
-    parser.add_argument("--steps", type=int, default=40)
+    parser = _cli.parser(__doc__)
+    parser.add_argument("--sizes", type=_cli.some_of(*SIZES), default=",".join(SIZES))
+    parser.add_argument("--steps", type=_cli.positive, default=40)
     given = parser.parse_args()
     table = Table(title="predicted, measured, error", title_justify="left", title_style="")
     for column in ("size", "what", "predicted", "measured", "error"):
         table.add_column(column, justify="left" if column in ("size", "what") else "right")
-    for size in given.sizes.split(","):
+    for size in given.sizes:
         name, overrides = SIZES[size]
         recipe = load(name, [*ALONE, *EQUAL, *overrides, *length(given.steps)])
         for what, predicted, measured, unit in compare(recipe, given.steps):
@@ -113,7 +114,7 @@ def trained(recipe: Recipe) -> tuple[dict[str, float], float]:
         environment = os.environ | {"VLTK_DATA": str(data_root().resolve()), "PYTHONPATH": root}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(done.stderr[-2000:])
+            raise VltkError(done.stderr[-2000:])
         lines = next(Path(folder).glob("runs/*/joint/metrics.jsonl")).read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     return medians(rows, recipe), max(row["memory_gb"] for row in rows)
@@ -129,4 +130,4 @@ def medians(rows: list[dict[str, Any]], recipe: Recipe) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

@@ -8,7 +8,6 @@ python -m benchmarks.probe --features x.npy --labels y.npy  # real features
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 import sklearn
 import torch
 
+from benchmarks import _cli
 from benchmarks.peers.adamw_probe import Settings, accuracy
 from vltk.errors import VltkError
 from vltk.eval.probe import scikit
@@ -43,7 +43,8 @@ def main() -> None:
         start = time.perf_counter()
         value, decay = accuracy(train, validation, test, Settings(seed=options.seed))
         result["adamw"] = {"accuracy": value, "weight_decay": decay, "seconds": time.perf_counter() - start}
-    print(json.dumps(result) if options.json else "\n".join(_lines(result)))
+    print("\n".join(_lines(result)))
+    _cli.last(result, options.json)
 
 
 class Race:
@@ -97,8 +98,7 @@ class Race:
 
     def _after_a_fit(self, penalty: float, iteration: int, value: float) -> None:
         self.fits += 1
-        if not self.options.json:
-            print(f"scikit-learn: {penalty:.3g} after {iteration} iterations, {value:.6g}", file=sys.stderr, flush=True)
+        print(f"scikit-learn: {penalty:.3g} after {iteration} iterations, {value:.6g}", file=sys.stderr, flush=True)
         if self.fits % SOON == 0:
             start = time.perf_counter()
             self._ours()
@@ -201,12 +201,12 @@ def _numbers(text: str) -> list[float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     add = parser.add_argument
-    add("--samples", type=int, default=50_000, help="train and validation together")
-    add("--test", type=int, default=10_000)
-    add("--width", type=int, default=768)
-    add("--classes", type=int, default=10)
+    add("--samples", type=_cli.positive, default=50_000, help="train and validation together")
+    add("--test", type=_cli.positive, default=10_000)
+    add("--width", type=_cli.positive, default=768)
+    add("--classes", type=_cli.positive, default=10)
     add("--apart", type=float, default=1.0, help="how far the drawn classes lie apart")
     add("--mislabelled", type=float, default=0.02, help="share of the drawn labels that are of another class")
     add("--features", type=Path, help=".npy (N, D) instead of drawn ones")
@@ -215,13 +215,9 @@ def _options() -> argparse.Namespace:
     add("--tolerance", type=float, default=1e-6, help="of scikit-learn's gradient, for its fit to the end")
     add("--no-adamw", action="store_true")
     add("--seed", type=int, default=0)
-    add("--json", action="store_true")
+    _cli.json_option(parser)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except VltkError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    _cli.run(main)

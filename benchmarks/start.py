@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -17,28 +15,33 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import _cli
 from vltk.data.dataset import data_root
 from vltk.errors import VltkError
+from vltk.recipe_files import locate
 
 LOOK = 0.02  # seconds between two looks for the first row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _cli.parser(__doc__)
     parser.add_argument("recipe", nargs="?", default="flava-tiny")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="the seconds of every round as one JSON object, no table")
+    parser.add_argument("--rounds", type=_cli.positive, default=5)
+    _cli.json_option(parser)
     options = parser.parse_args()
     found = measure(options.recipe, options.rounds)
-    print(json.dumps(found) if options.json else table(options.recipe, found))
+    print(table(options.recipe, found))
+    _cli.last(found, options.json)
 
 
 def measure(recipe: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round, in turns, behind one that is not counted."""
+    """Seconds of each round, in turns, behind one that is not counted. Raises VltkError where there is no such recipe,
+    or no first step."""
+    path = locate(recipe).resolve()  # it starts in another folder
     found: dict[str, list[float]] = {"torch": [], "first step": []}
     for _ in range(1 + rounds):
         found["torch"].append(_imports())
-        found["first step"].append(_first_step(recipe))
+        found["first step"].append(_first_step(path))
     return {what: seconds[1:] for what, seconds in found.items()}
 
 
@@ -48,9 +51,9 @@ def _imports() -> float:
     return time.perf_counter() - start
 
 
-def _first_step(recipe: str) -> float:
+def _first_step(recipe: Path) -> float:
     """From the start of the process to its first row in metrics.jsonl. Raises VltkError where it ends without one."""
-    command = [sys.executable, "-P", "-m", "vltk", "train", recipe, "log_every=1"]
+    command = [sys.executable, "-P", "-m", "vltk", "train", str(recipe), "log_every=1"]
     environment = {**os.environ, "VLTK_DATA": str(data_root().absolute())}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
@@ -75,4 +78,4 @@ def table(recipe: str, found: dict[str, list[float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

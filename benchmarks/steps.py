@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import FlavaConfig, FlavaForPreTraining
 
 from benchmarks.joint import STREAMS, Drawn
 from benchmarks.kept import kept
+from vltk.errors import VltkError
 from vltk.models.hf import flava
 from vltk.models.weights import to_ours
-from vltk.parts import choose
+from vltk.parts import Choice, choose
 from vltk.recipe import Optimizer
 from vltk.train.accumulate import run_step
 from vltk.train.engines.torch import Torch
@@ -27,6 +28,7 @@ BUCKET = 50_000_000  # numbers; DeepSpeed sets 2 GB aside by default
 PADDED, LENGTH, SPREAD = 77, 20, 6  # tokens: what transformers pads to; texts have N(20, 6) of them
 HIDDEN = 0.15  # of the words
 UNMATCHED = 8  # one pair in so many
+DRAWN = 8  # batches, over and over: texts have other lengths in each, so that ours meets other shapes
 NAMES = {"global_contrastive": "itc"}  # theirs, ours, where they differ
 Batch = dict[str, Tensor]
 
@@ -62,10 +64,21 @@ SIZES = {
 }
 
 
-def batches(size: Size, stream: str, count: int, length: int | None = None) -> tuple[Batch, Batch]:
+def enough(stream: str, count: int) -> int:
+    """So many samples; raises VltkError where one loss of the stream would have none of them to learn from."""
+    if stream == "pairs" and count < 2:
+        raise VltkError(
+            "a batch of one pair has none that matches beside the one that does not: type --batch 2 or more"
+        )
+    return count
+
+
+def batches(size: Size, stream: str, count: int, length: int | None = None, number: int = 0) -> tuple[Batch, Batch]:
     """The same random samples as our loader makes a batch of them, and as transformers wants them: padded to `PADDED`,
-    codes as labels. `stream`: image, text or pairs; length: of every text, instead of N(20, 6)."""
-    source = torch.Generator().manual_seed(0)
+    codes as labels. `stream`: image, text or pairs; length: of every text, instead of N(20, 6); number: of the batch.
+    Raises VltkError where `count` is too few."""
+    enough(stream, count)
+    source = torch.Generator().manual_seed(number)
     ours: Batch = {}
     if stream != "text":
         ours["image"] = torch.randn(count, 3, size.image, size.image, generator=source)
@@ -117,7 +130,7 @@ def _theirs(ours: Batch) -> Batch:
 
 
 class Theirs:
-    """transformers' FlavaForPreTraining on a batch of `count` samples, under bf16 autocast with fused AdamW.
+    """transformers' FlavaForPreTraining on batches of `count` samples, under bf16 autocast with fused AdamW.
 
     codebook: its dVAE makes the codes in each step, which are given otherwise.
     """
@@ -125,31 +138,32 @@ class Theirs:
     def __init__(self, size: Size, stream: str, count: int, codebook: bool = False) -> None:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         self.model: Any = their_model(size, codebook).train()
-        self._batch = batches(size, stream, count)[1]
-        if codebook:
-            del self._batch["mim_labels"]
-            self._batch["codebook_pixel_values"] = torch.rand(count, 3, *[8 * size.image // size.patch] * 2)
+        self._steps, self._batches = 0, [batches(size, stream, count, number=number)[1] for number in range(DRAWN)]
+        for batch in self._batches if codebook else ():
+            del batch["mim_labels"]
+            batch["codebook_pixel_values"] = torch.rand(count, 3, *[8 * size.image // size.patch] * 2)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, lr=LR, fused=True)
 
-    def losses(self, low: bool) -> dict[str, float]:
-        """By our names, without a step; low: in bf16."""
+    def losses(self, low: bool, number: int = 0) -> dict[str, float]:
+        """Of a batch, by our names, without a step; low: in bf16."""
         with torch.no_grad():
-            found = self._forward(low).loss_info
+            found = self._forward(low, number).loss_info
         return {NAMES.get(name, name): float(loss) for name, loss in found.items() if loss is not None}
 
     def kept(self) -> float:
-        """MiB of what forward keeps for backward, weights left out."""
-        return kept(lambda: self._forward(True).loss, self.model) / 2**20
+        """MiB of what forward keeps for backward on the first batch, weights left out."""
+        return kept(lambda: self._forward(True, 0).loss, self.model) / 2**20
 
     def step(self) -> None:
-        """Forward, backward, optimizer."""
+        """Forward, backward, optimizer, on the next batch."""
         self._optimizer.zero_grad(set_to_none=True)
-        self._forward(True).loss.backward()
+        self._forward(True, self._steps % DRAWN).loss.backward()
         self._optimizer.step()
+        self._steps += 1
 
-    def _forward(self, low: bool) -> Any:
-        batch = dict(self._batch)
+    def _forward(self, low: bool, number: int) -> Any:
+        batch = dict(self._batches[number])
         if "mim_labels" in batch:
             batch["mim_labels"] = batch["mim_labels"].clone()  # it writes into them
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
@@ -170,33 +184,35 @@ class Ours:
         zero: int | None = None,
     ) -> None:
         theirs = their_model(size)
-        choice = choose("models/families", "flava", **flava.options(theirs.config))
-        model: Any = choice.build()
-        model.load_state_dict(to_ours(flava.links(choice), flava.ours(theirs.state_dict()), model.state_dict()))
+        self.model: Any = _choice(theirs).build()
+        self.model.load_state_dict(as_ours(theirs, self.model))
         codes = Drawn()
-        parts = {name: choose("objectives", name).build(model=model, codes=codes) for name in STREAMS[stream]}
-        self._stream, self._steps, self._batch = stream, 0, batches(size, stream, count, length)[0]
-        self._pretraining = Pretraining(model, {stream: parts}, codes.codes).train()
+        parts = {name: choose("objectives", name).build(model=self.model, codes=codes) for name in STREAMS[stream]}
+        self._stream, self._steps = stream, 0
+        self._batches = [batches(size, stream, count, length, number)[0] for number in range(DRAWN)]
+        self._pretraining = Pretraining(self.model, {stream: parts}, codes.codes).train()
         if again:
             recompute(self._pretraining)
         reached = {stream: self._pretraining.reached(stream, batches(size, stream, 2)[0])}
         options = Optimizer(lr=LR, weight_decay=0.01, clip=None)
         self._engine = _engine(zero, self._pretraining, groups(self._pretraining, reached), options)
 
-    def losses(self, low: bool) -> dict[str, float]:
-        """By name, without a step; low: in bf16."""
+    def losses(self, low: bool, number: int = 0) -> dict[str, float]:
+        """Of a batch, by name, without a step; low: in bf16."""
+        batch = self._batches[number]
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-            found = self._pretraining(self._stream, self._batch, 0)[0].sums
-        counts = self._pretraining.counts(self._stream, self._batch)
+            found = self._pretraining(self._stream, batch, 0)[0].sums
+        counts = self._pretraining.counts(self._stream, batch)
         return {name: float(total / counts[name]) for name, total in found.items()}
 
     def kept(self) -> float:
-        """MiB of what forward keeps for backward, weights left out."""
-        return kept(lambda: self._engine(self._stream, self._batch, 0)[0], self._pretraining) / 2**20
+        """MiB of what forward keeps for backward on the first batch, weights left out."""
+        return kept(lambda: self._engine(self._stream, self._batches[0], 0)[0], self._pretraining) / 2**20
 
     def step(self) -> None:
-        """Forward, backward, optimizer."""
-        run_step(self._engine, self._pretraining, self._stream, [self._batch], self._steps, seed=0)
+        """Forward, backward, optimizer, on the next batch."""
+        batch = self._batches[self._steps % DRAWN]
+        run_step(self._engine, self._pretraining, self._stream, [batch], self._steps, seed=0)
         self._engine.step(LR, self._stream, self._steps)
         self._steps += 1
 
@@ -208,6 +224,15 @@ def _engine(zero: int | None, pretraining: Pretraining, found: list[Group], opti
 
     buckets = {"reduce_bucket_size": BUCKET} if zero else {}
     return DeepSpeed(pretraining, found, options, "bf16", {"zero_optimization": {"stage": zero} | buckets})
+
+
+def as_ours(theirs: nn.Module, ours: nn.Module) -> dict[str, Tensor]:
+    """The weights of theirs by the names of ours."""
+    return to_ours(flava.links(_choice(theirs)), flava.ours(theirs.state_dict()), ours.state_dict())
+
+
+def _choice(theirs: Any) -> Choice:
+    return choose("models/families", "flava", **flava.options(theirs.config))
 
 
 def their_model(size: Size, codebook: bool = False) -> Any:

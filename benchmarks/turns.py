@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import multiprocessing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,20 @@ class Spent:
 
 
 class Contestant:
-    """A process that builds `build(*given)` when it is first asked, and calls its methods by name."""
+    """A process that builds `build(*given)` when it is first asked, and calls its methods by name.
 
-    def __init__(self, threads: int, build: Callable[..., Any], *given: Any) -> None:
+    prepare: called here before the process starts; what it sets in the environment holds there alone.
+    """
+
+    def __init__(
+        self, threads: int, build: Callable[..., Any], *given: Any, prepare: Callable[[], object] = int
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, end = context.Pipe()
         self._process = context.Process(target=_serve, args=(end, threads, build, given), daemon=True)
-        self._process.start()
+        with _environment_kept():
+            prepare()
+            self._process.start()
         end.close()
 
     def __enter__(self) -> Self:
@@ -62,6 +73,16 @@ class Contestant:
         return result, spent
 
 
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def _serve(pipe: Connection, threads: int, build: Callable[..., Any], given: tuple[Any, ...]) -> None:
     torch.set_num_threads(threads)
     built = None
@@ -81,12 +102,14 @@ def _serve(pipe: Connection, threads: int, build: Callable[..., Any], given: tup
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # getrusage starts from what the process that started this one has held
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def in_turns(
-    contestants: Mapping[str, Contestant], method: str, rounds: int, warm: int, between: Callable[[], float]
-) -> tuple[dict[str, list[Spent]], list[float]]:
+    contestants: Mapping[str, Contestant], method: str, rounds: int, warm: int, between: Callable[[], T]
+) -> tuple[dict[str, list[Spent]], list[T]]:
     """By name what `method` took in each round, and what `between` measured behind each; who goes first changes from
     round to round, and the first `warm` are not counted."""
     spent: dict[str, list[Spent]] = {name: [] for name in contestants}

@@ -7,12 +7,13 @@ Processes have one thread each and are joined by gloo. `benchmarks/README.md` sa
 
 from __future__ import annotations
 
-import argparse
-import json
+import math
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import _cli
 from benchmarks.joint import (
     STREAMS,
     batch,
@@ -24,7 +25,9 @@ from benchmarks.joint import (
     predicted,
     resident,
     tensors,
+    width_of,
 )
+from vltk.errors import VltkError
 
 IMAGE, WARM = 112, 3
 BUCKET = 1_000_000  # numbers; DeepSpeed sets 2 GB aside by default
@@ -32,27 +35,37 @@ NAMES = {None: "torch", 0: "ZeRO-0", 1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=16, help="pairs a step, of all processes together")
-    parser.add_argument("--processes", default="1,2")
-    parser.add_argument("--stages", default="torch,0,1,2,3")
-    parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
+    parser = _cli.parser(__doc__)
+    parser.add_argument("--rounds", type=_cli.positive, default=7)
+    parser.add_argument("--width", type=width_of, default=384)
+    parser.add_argument("--depth", type=_cli.positive, default=6)
+    parser.add_argument("--batch", type=_cli.positive, default=16, help="pairs a step, of all processes together")
+    parser.add_argument("--processes", type=_cli.positives, default="1,2")
+    parser.add_argument("--stages", type=_cli.some_of("torch", "0", "1", "2", "3"), default="torch,0,1,2,3")
+    _cli.json_option(parser)
     options = parser.parse_args()
-    if not options.json:
-        heads = "engine, processes, constant s, alternating s, ratio, samples/s, x 1 process, "
-        heads += "resident MiB, tensors MiB, predicted MiB"
-        print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|")
-    for name in options.stages.split(","):
-        stage = None if name == "torch" else int(name)
-        alone = 0.0
-        for world in map(int, options.processes.split(",")):
-            every = in_processes(world, measure, stage, options.rounds, options.width, options.depth, options.batch)
-            row = summed(stage, world, options.batch, every)
+    size = (options.rounds, options.width, options.depth, divided(options.batch, options.processes))
+    heads = "engine, processes, constant s, alternating s, ratio, samples/s, x 1 process, "
+    heads += "resident MiB, tensors MiB, predicted MiB"
+    print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|", flush=True)
+    rows = []
+    for name in options.stages:
+        stage, alone = None if name == "torch" else int(name), 0.0
+        for world in options.processes:
+            row = summed(stage, world, options.batch, in_processes(world, measure, stage, *size))
             alone = alone or row["samples"]
-            show(options.json, row | {"speedup": row["samples"] / alone})
+            rows.append(row | {"speedup": row["samples"] / alone})
+            print(_line(rows[-1]), flush=True)
+    _cli.last(_cli.conditions(options) | {"rows": rows}, options.json)
+
+
+def divided(count: int, processes: Sequence[int]) -> int:
+    """A batch of so many pairs; raises VltkError where not every rank gets as many."""
+    each = math.lcm(*processes)
+    if count % each:
+        some, next_one = ",".join(map(str, processes)), each * (count // each + 1)
+        raise VltkError(f"a batch of {count} is not cut evenly among --processes {some}: type --batch {next_one}")
+    return count
 
 
 def measure(stage: int | None, rounds: int, width: int, depth: int, pairs: int) -> dict[str, Any]:
@@ -100,16 +113,13 @@ def summed(stage: int | None, world: int, pairs: int, every: list[dict[str, Any]
     }  # fmt: skip
 
 
-def show(as_json: bool, row: dict[str, Any]) -> None:
-    if as_json:
-        print(json.dumps(row), flush=True)
-        return
+def _line(row: dict[str, Any]) -> str:
     cells = [row["engine"], str(row["processes"])]
     cells += [f"{row[name]:.3f}" for name in ("constant", "turns")]
     cells += [f"{row['ratio']:.2f}", f"{row['samples']:.1f}", f"{row['speedup']:.2f}"]
     cells += [f"{row[name]:.0f}" for name in ("resident", "tensors", "predicted")]
-    print(f"| {' | '.join(cells)} |", flush=True)
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

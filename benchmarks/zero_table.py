@@ -8,14 +8,25 @@ A FLAVA with six losses, its streams in turns, one global batch, split by ranks 
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-from benchmarks.joint import STREAMS, batch, engine_of, in_processes, load_engine, made, one_step, predicted, tensors
+from benchmarks import _cli
+from benchmarks.joint import (
+    STREAMS,
+    batch,
+    engine_of,
+    in_processes,
+    load_engine,
+    made,
+    one_step,
+    predicted,
+    tensors,
+    width_of,
+)
+from vltk.errors import VltkError
 
 IMAGE, BATCH = 64, 16
 BUCKET = 100_000  # numbers; DeepSpeed sets 2 GB aside by default
@@ -24,26 +35,30 @@ Cell = tuple[str, int | None, int]  # precision, ZeRO stage, micro-batches
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--processes", default="1,2,4")
-    parser.add_argument("--precisions", default="fp32,bf16")
-    parser.add_argument("--json", action="store_true", help="one JSON object a row, no table")
+    parser = _cli.parser(__doc__)
+    parser.add_argument("--steps", type=_cli.positive, default=50)
+    parser.add_argument("--width", type=width_of, default=64)
+    parser.add_argument("--depth", type=_cli.positive, default=2)
+    parser.add_argument("--processes", type=_cli.positives, default="1,2,4")
+    parser.add_argument("--precisions", type=_cli.some_of("fp32", "bf16"), default="fp32,bf16")
+    _cli.json_option(parser)
     options = parser.parse_args()
-    size, precisions = (options.steps, options.width, options.depth), options.precisions.split(",")
+    size, precisions = (options.steps, options.width, options.depth), options.precisions
+    if odd := [world for world in options.processes if BATCH % (world * max(PARTS))]:
+        raise VltkError(f"--processes {odd[0]}: {BATCH} pairs are not cut evenly in so many; choose among 1,2,4,8")
     (first,) = in_processes(1, trained, [(precision, None, 1) for precision in precisions], *size)
     alone = {precision: run["losses"] for precision, run in zip(precisions, first, strict=True)}
-    if not options.json:
-        heads = "precision, ZeRO, processes, accumulation, largest relative difference, tensors MiB, predicted MiB"
-        print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|", flush=True)
+    heads = "precision, ZeRO, processes, accumulation, largest relative difference, tensors MiB, predicted MiB"
+    print(f"| {heads.replace(', ', ' | ')} |\n{'|---' * len(heads.split(', '))}|", flush=True)
     # ZeRO-3 comes last: DeepSpeed puts its own linear in the place of torch's for as long as the process lives
     cells = [(precision, stage, parts) for stage, precision, parts in product(STAGES, precisions, PARTS)]
-    for world in map(int, options.processes.split(",")):
+    rows = []
+    for world in options.processes:
         every = in_processes(world, trained, cells, *size)
         for cell, *runs in zip(cells, *every, strict=True):
-            show(options.json, cell, runs, alone[cell[0]])
+            rows.append(compared(cell, runs, alone[cell[0]]))
+            print(_line(rows[-1]), flush=True)
+    _cli.last(_cli.conditions(options) | {"rows": rows}, options.json)
 
 
 def trained(cells: Sequence[Cell], steps: int, width: int, depth: int) -> list[dict[str, Any]]:
@@ -68,21 +83,21 @@ def train(precision: str, stage: int | None, parts: int, steps: int, width: int,
     return {"losses": losses, "tensors": held[0] - before, "predicted": predicted(stage, built[0])}
 
 
-def show(as_json: bool, cell: Cell, runs: list[dict[str, Any]], alone: list[dict[str, float]]) -> None:
+def compared(cell: Cell, runs: list[dict[str, Any]], alone: list[dict[str, float]]) -> dict[str, Any]:
     """A row; `runs`: of all ranks."""
     pairs = zip(runs[0]["losses"], alone, strict=True)
     worst = max(abs(ours[name] - theirs[name]) / abs(theirs[name]) for ours, theirs in pairs for name in theirs)
     precision, stage, parts = cell
     row = {"precision": precision, "zero": "torch" if stage is None else stage, "processes": len(runs)}
     row |= {"accumulation": parts, "difference": worst, "tensors": max(run["tensors"] for run in runs)}
-    row |= {"predicted": runs[0]["predicted"]}
-    if as_json:
-        print(json.dumps(row), flush=True)
-    else:
-        cells = [precision, str(row["zero"]), str(len(runs)), str(parts), f"{worst:.1e}"]
-        cells += [f"{row[name]:.1f}" for name in ("tensors", "predicted")]
-        print(f"| {' | '.join(cells)} |", flush=True)
+    return row | {"predicted": runs[0]["predicted"]}
+
+
+def _line(row: dict[str, Any]) -> str:
+    cells = [str(row[name]) for name in ("precision", "zero", "processes", "accumulation")]
+    cells += [f"{row['difference']:.1e}", *(f"{row[name]:.1f}" for name in ("tensors", "predicted"))]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    main()
+    _cli.run(main)

@@ -20,7 +20,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *mo
 
 
 def test_both_solvers_find_one_optimum(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found: dict[str, Any] = json.loads(run(monkeypatch, capsys, "--json"))
+    found: dict[str, Any] = json.loads(run(monkeypatch, capsys, "--json").splitlines()[-1])
     assert [row["penalty"] for row in found["by_penalty"]] == [1, 10, 1000]
     assert all(abs(row["above_ours"]) < 1e-2 for row in found["by_penalty"])
     assert abs(found["optimum"]["ours_above"]) < 1e-4 and abs(found["accuracy_difference"]) <= 1
