@@ -13,22 +13,9 @@ import pytest
 
 import vltk
 from benchmarks.peers import calibration
+from tests.unit.benchmarks.toy import RECIPE
 from vltk.errors import VltkError
 from vltk.recipe import load
-
-RECIPE = """\
-name: toy
-include: [clip-tiny.yaml]
-precision: fp32
-image: {size: 32}
-model:
-  embedding: 16
-  image: {width: 16, depth: 2, heads: 2, mlp: 32, image_size: 32}
-  text: {width: 16, depth: 2, heads: 2, mlp: 32}
-streams: {pairs: {batch_size: 4}}
-optimizer: {warmup: 1}
-loader: {threads: 1, prefetch: 1}
-"""
 
 
 def _stage(**weights: float) -> Any:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import engines
-from benchmarks.steps import Size
-
-TOY = Size(32, 2, 3, 3, 2, image=64, hidden=6, batch=4, vocab=1100, codes=64)
+from tests.unit.benchmarks.toy import SIZE
 
 
 def test_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engines.SIZES, "tiny", TOY)
+    monkeypatch.setitem(engines.SIZES, "tiny", SIZE)
     row = engines.measure("tiny", "text", 2, stage=0, rounds=1, threads=1)
     assert row["ratio"] == pytest.approx(row["seconds"]["zero"] / row["seconds"]["torch"])
     assert row["spread"] == [row["ratio"]] * 2 and row["cpu_ratio"] > 0

@@ -11,20 +11,10 @@ import pytest
 from benchmarks.peers.courses import refuse_unlike
 from benchmarks.peers.ours import read_run
 from tests.harness import call, facts, rows
+from tests.unit.benchmarks.toy import RECIPE
 from vltk.errors import Missing, VltkError
 
-RECIPE = """\
-name: toy
-include: [clip-tiny.yaml]
-precision: fp32
-image: {size: 32}
-model:
-  embedding: 16
-  image: {width: 16, depth: 2, heads: 2, mlp: 32, image_size: 32}
-  text: {width: 16, depth: 2, heads: 2, mlp: 32}
-streams: {pairs: {batch_size: 4}}
-optimizer: {warmup: 1}
-loader: {threads: 1, prefetch: 1}
+STAGES = """\
 steps: 4
 log_every: 1
 evaluate: {every: 1, best: dev mean recall, tasks: {dev: {captions: 5}}}
@@ -36,7 +26,7 @@ DATA = ("shapes/train", "shapes/dev")
 @pytest.fixture
 def toy(home: Path) -> Path:
     """The folder of a finished run of two stages, `toy`, with seed 3."""
-    (home / "toy.yaml").write_text(RECIPE)
+    (home / "toy.yaml").write_text(RECIPE + STAGES)
     assert call("train", "toy.yaml", "seed=3") == 0
     return home / "runs" / "toy"
 

@@ -12,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import steps, train_step
 from benchmarks.flops import useful
-from benchmarks.steps import DRAWN, PADDED, Ours, Size, Theirs, as_ours, batches
+from benchmarks.steps import DRAWN, PADDED, Ours, Theirs, as_ours, batches
 from benchmarks.turns import Contestant, Spent, in_turns
+from tests.unit.benchmarks.toy import SIZE
 from vltk.errors import VltkError
 from vltk.launch import before_torch
 from vltk.objectives import _contract
 
-TOY = Size(32, 2, 3, 3, 2, image=64, hidden=6, batch=4, vocab=1100, codes=64)
 STREAMS = {"image": {"mim"}, "text": {"mlm"}, "pairs": {"itc", "itm", "mmm_image", "mmm_text"}}
 
 
@@ -34,11 +34,11 @@ class Here:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_both_do_the_same_work(stream: str) -> None:
-    ours, theirs = Ours(TOY, stream, 4), Theirs(TOY, stream, 4)
+    ours, theirs = Ours(SIZE, stream, 4), Theirs(SIZE, stream, 4)
     found = train_step.compared(Here(ours), Here(theirs))  # type: ignore[arg-type]
     assert set(ours.losses(False)) == STREAMS[stream] and found["fp32"] < 1e-6
     assert 0 < ours.kept() < theirs.kept()
-    assert Ours(TOY, stream, 4, again=True).kept() < ours.kept()
+    assert Ours(SIZE, stream, 4, again=True).kept() < ours.kept()
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -48,7 +48,7 @@ def test_both_learn_the_same(stream: str, monkeypatch: pytest.MonkeyPatch) -> No
     Only what is added to keys has no gradient but rounding.
     """
     monkeypatch.setattr(steps, "LR", 1e-3)
-    ours, theirs = Ours(TOY, stream, 4), Theirs(TOY, stream, 4)
+    ours, theirs = Ours(SIZE, stream, 4), Theirs(SIZE, stream, 4)
     start = {name: weight.clone() for name, weight in ours.model.state_dict().items()}
     for _ in range(DRAWN + 2):
         ours.step()
@@ -62,7 +62,7 @@ def test_both_learn_the_same(stream: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_other_losses_are_refused() -> None:
     with pytest.raises(VltkError, match="losses of another name"):
-        train_step.compared(Here(Ours(TOY, "image", 4)), Here(Theirs(TOY, "text", 4)))  # type: ignore[arg-type]
+        train_step.compared(Here(Ours(SIZE, "image", 4)), Here(Theirs(SIZE, "text", 4)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("stream", "least"), [("image", 0.75), ("text", 0.99), ("pairs", 0.87)])
@@ -72,15 +72,15 @@ def test_useful_flops_are_those_that_run(stream: str, least: float, monkeypatch:
     Rows that fill up what the heads get are left out: they are most of so few.
     """
     monkeypatch.setattr(_contract, "MULTIPLE", 1)
-    own, _ = batches(TOY, stream, 4)
-    ours = Ours(TOY, stream, 4)
+    own, _ = batches(SIZE, stream, 4)
+    ours = Ours(SIZE, stream, 4)
     with FlopCounterMode(display=False) as counted:
         ours.step()
-    assert least * useful(TOY, own, stream) < counted.get_total_flops() < 1.02 * useful(TOY, own, stream)
+    assert least * useful(SIZE, own, stream) < counted.get_total_flops() < 1.02 * useful(SIZE, own, stream)
 
 
 def test_texts_are_padded_as_each_side_pads_them() -> None:
-    own, given = batches(TOY, "text", 16)
+    own, given = batches(SIZE, "text", 16)
     assert own["text"].shape[1] == int(own["text_length"].max()) < PADDED == given["input_ids"].shape[1]
     assert given["attention_mask"].sum() == own["text_length"].sum()
     assert (given["mlm_labels"] >= 0).sum() == own["text_masked_at"].sum()
@@ -114,12 +114,12 @@ def test_ours_alone_is_set_up_as_training_is(monkeypatch: pytest.MonkeyPatch) ->
             started.append((build.func, prepare))
             super().__init__(threads, build, prepare=prepare)
 
-    monkeypatch.setitem(train_step.SIZES, "tiny", TOY)
+    monkeypatch.setitem(train_step.SIZES, "tiny", SIZE)
     monkeypatch.setattr(train_step, "Contestant", Seen)
     found = train_step.measure("tiny", "text", 2, rounds=1, threads=1)
     assert started == [(Theirs, int), (Ours, before_torch)]
     assert 0 < found["mfu"] <= found["mfu_of_median"] and found["peer"]["ratio"] == found["ratio"] > 0
-    flops = [useful(TOY, batches(TOY, "text", 2, number=number)[0], "text") for number in range(DRAWN)]
+    flops = [useful(SIZE, batches(SIZE, "text", 2, number=number)[0], "text") for number in range(DRAWN)]
     assert len(set(flops)) > 1 and found["useful_gflop"] == pytest.approx(sum(flops) / DRAWN / 1e9)
     assert train_step.table(found).count("\n| ") == 3
 
