@@ -10,8 +10,9 @@ import pytest
 
 from vltk import dist
 from vltk.errors import VltkError
-from vltk.launch import adopt, places, processes
+from vltk.launch import adopt, before_torch, places, processes
 from vltk.launch.hostfile import Host
+from vltk.launch.machines import passed
 
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "20007"}
 MPIRUN = {
@@ -111,3 +112,34 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         places(2, file)
     os.environ.update({"WORLD_SIZE": "1", "RANK": "0"})
     assert places(2) == places(None, file) == places(None, restarts=3) == []
+
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ({}, ("PASSIVE", "1000")),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", None)),
+        ({"GOMP_SPINCOUNT": "7"}, ("PASSIVE", "7")),
+    ],
+)
+def test_threads_wait_as_the_user_says(
+    said: dict[str, str], waits: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again in a process that this one starts, which is told both."""
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if k not in WAITING} | said)
+    for _ in range(2):
+        before_torch()
+        assert tuple(os.environ.get(name) for name in WAITING) == waits
+
+
+def test_other_machines_are_told_how_threads_wait() -> None:
+    said = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+        "HOME": "/",
+    }
+    assert set(passed(said)) == set(said) - {"HOME"}

@@ -22,8 +22,8 @@ from vltk.launch.ranks import Ranks, Share, free_port
 SSH = "VLTK_SSH"  # the command, with options, that reaches another host
 OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 PASSED = (  # beginnings of the names of variables that other machines are given
-    "AWS_", "CUDA_", "DS_", "FI_", "GLOO_", "GOOGLE_", "HF_", "LD_", "MKL_", "NCCL_", "OMP_", "PYTHON", "TOKENIZERS_",
-    "TORCH", "UCX_", "VLTK_", "WANDB_", "http", "no_proxy",
+    "AWS_", "CUDA_", "DS_", "FI_", "GLOO_", "GOMP_", "GOOGLE_", "HF_", "KMP_", "LD_", "MKL_", "NCCL_", "OMP_",
+    "ONEDNN_", "PYTHON", "TOKENIZERS_", "TORCH", "UCX_", "VLTK_", "WANDB_", "http", "no_proxy",
 )  # fmt: skip
 OWN = ("CUDA_VISIBLE_DEVICES", "VLTK_HOST", "VLTK_LAUNCHER", "VLTK_FAILURES", SSH)  # and of those, what stays here
 
