@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from transformers import FlavaConfig, FlavaForPreTraining
 
 from benchmarks.joint import STREAMS, Drawn
 from benchmarks.kept import kept
+from vltk.data.batch import EIGHTS
 from vltk.errors import VltkError
 from vltk.models.hf import flava
 from vltk.models.weights import to_ours
@@ -94,22 +96,20 @@ def batches(size: Size, stream: str, count: int, length: int | None = None, numb
 
 
 def _texts(size: Size, count: int, source: torch.Generator, length: int | None) -> Batch:
-    """Padded to the longest; the first and last token are never hidden, at least one of the others is."""
+    """Padded as our loader does; the first and last token are never hidden, at least one of the others is."""
     lengths = (torch.randn(count, generator=source) * SPREAD + LENGTH).round().long().clamp(6, PADDED)
     if length is not None:
         lengths.fill_(length)
-    place = torch.arange(int(lengths.max()))
+    longest = int(lengths.max())
+    place = torch.arange(longest)
     ids = torch.randint(1000, size.vocab, (count, len(place)), generator=source)
     ids = ids.masked_fill(place >= lengths[:, None], 0)
     inside = (place > 0) & (place < lengths[:, None] - 1)
     order = torch.rand(ids.shape, generator=source).masked_fill(~inside, 2.0).argsort(1).argsort(1)
     hidden = order < (HIDDEN * lengths).round().clamp(min=1)[:, None]
-    return {
-        "text": ids,
-        "text_masked": ids.masked_fill(hidden, 103),
-        "text_masked_at": hidden,
-        "text_length": lengths,
-    }
+    made = {"text": ids, "text_masked": ids.masked_fill(hidden, 103), "text_masked_at": hidden}
+    eights = 0 if longest == lengths.min() else min(-longest % EIGHTS, PADDED - longest)
+    return {name: pad(rows, (0, eights)) for name, rows in made.items()} | {"text_length": lengths}
 
 
 def _theirs(ours: Batch) -> Batch:
@@ -118,10 +118,8 @@ def _theirs(ours: Batch) -> Batch:
         given |= {"pixel_values": ours["image"], "bool_masked_pos": ours["image_masked_at"]}
         given["mim_labels"] = ours["codes"]
     if "text" in ours:
-        pad = (0, max(0, PADDED - ours["text"].shape[1]))
-        ids, masked, hidden = (
-            torch.nn.functional.pad(ours[name], pad) for name in ("text", "text_masked", "text_masked_at")
-        )
+        more = max(0, PADDED - ours["text"].shape[1])
+        ids, masked, hidden = (pad(ours[name], (0, more)) for name in ("text", "text_masked", "text_masked_at"))
         given |= {"input_ids": ids, "input_ids_masked": masked, "mlm_labels": ids.masked_fill(~hidden, -100)}
         given["attention_mask"] = (torch.arange(ids.shape[1]) < ours["text_length"][:, None]).long()
     if "matched" in ours:

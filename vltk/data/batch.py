@@ -1,4 +1,7 @@
-"""Samples to a batch: equal shapes are stacked, texts of different lengths are padded to the longest."""
+"""Samples to a batch: equal shapes are stacked, texts of different lengths are padded to the longest and a little more.
+
+On a CPU oneDNN makes its kernels anew for each length that attention meets, and matrix units of a GPU take eights.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from vltk.data.memory import Memory
 if TYPE_CHECKING:
     from torch import Tensor
 
+EIGHTS = 8  # tokens: in a stream, texts of different lengths are padded to multiples of it
 _MEMORY = Memory()
 
 
@@ -53,35 +57,35 @@ class Filling:
                     rows = self._large[name] = _MEMORY.empty((self.size, *array.shape), array.dtype)
         return rows
 
-    def batch(self, keys: list[str], pad: int) -> Batch:
-        """The whole batch. 1-D views may differ in length: ids are padded with `pad`, flags with False."""
+    def batch(self, keys: list[str], pad: int, most: int = 0) -> Batch:
+        """The whole batch. 1-D views may differ in length: ids are padded with `pad`, flags with False, to a multiple
+        of `EIGHTS`, but to no more than `most`, the longest that a text may be, unless one is longer."""
         import torch
 
-        small = {name: _rows([sample[name] for sample in self._small], pad) for name in self._small[0]}
+        small = {name: self._padded(name, pad, most) for name in self._small[0]}
         return Batch({name: torch.from_numpy(rows) for name, rows in {**small, **self._large}.items()}, keys, self.size)
 
-
-def collate(samples: list[dict[str, np.ndarray]], keys: list[str], pad: int) -> Batch:
-    """Views of each sample to a batch."""
-    filling = Filling(len(samples))
-    for row, views in enumerate(samples):
-        filling.put(row, views)
-    return filling.batch(keys, pad)
+    def _padded(self, name: str, pad: int, most: int) -> np.ndarray:
+        arrays = [sample[name] for sample in self._small]
+        lengths = {len(array) for array in arrays}
+        longest = max(lengths)
+        eights = -(-longest // EIGHTS) * EIGHTS
+        return _rows(arrays, pad, longest if len(lengths) == 1 else max(longest, min(eights, most)))
 
 
 def padded(texts: list[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
     """Token ids of B texts -> ids (B, T), T the longest, and lengths (B,)."""
     import torch
 
-    return torch.from_numpy(_rows(texts, pad)), torch.tensor([len(ids) for ids in texts])
+    lengths = [len(ids) for ids in texts]
+    return torch.from_numpy(_rows(texts, pad, max(lengths))), torch.tensor(lengths)
 
 
-def _rows(arrays: list[np.ndarray], pad: int) -> np.ndarray:
-    """`(B, T)` of B arrays `(t,)`, T the longest."""
+def _rows(arrays: list[np.ndarray], pad: int, width: int) -> np.ndarray:
+    """`(B, width)` of B arrays `(t,)` that are no longer."""
     first = arrays[0]
-    longest = max(len(array) for array in arrays)
     fill = False if first.dtype == bool else pad
-    rows = np.full((len(arrays), longest), fill, dtype=first.dtype)
+    rows = np.full((len(arrays), width), fill, dtype=first.dtype)
     for row, array in zip(rows, arrays, strict=True):
         row[: len(array)] = array
     return rows

@@ -99,10 +99,10 @@ class Stream:
         jobs = self.reading.jobs(np.concatenate([np.arange(one.start, one.stop) for one in mine]))
         made = self._make_all(list(zip(jobs, places, strict=True)), step)
         self._count(n, made)
-        pad = self.tokenizer.pad if self.tokenizer else 0
+        pad, most = (self.tokenizer.pad, self.max_length or self.tokenizer.max_length) if self.tokenizer else (0, 0)
         cuts = [0, *accumulate(len(one) for one in mine)]
         parts = [[key for key, _ in made[start:stop]] for start, stop in zip(cuts, cuts[1:], strict=False)]
-        return [filling.batch(keys, pad) for filling, keys in zip(fillings, parts, strict=True)]
+        return [filling.batch(keys, pad, most) for filling, keys in zip(fillings, parts, strict=True)]
 
     def _make_all(self, jobs: list[tuple[Job, Place]], step: range) -> list[Made]:
         if self.threads is None:

@@ -32,13 +32,10 @@ def before_torch() -> None:
     Threads of OpenMP that wait look for work a thousand times (tens of microseconds, GNU's library) and sleep then.
     Sleeping at once makes small steps a third slower, since many of their operators are short; spinning on holds the
     cores that the loader, or another busy process, could use (`benchmarks/results/train_step.md`).
-    On a CPU oneDNN keeps the last 256 kernels that it made, and not 1,024: it makes one for each shape of a product,
-    and packed texts have another number of tokens in each step, so that most are hardly used again.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
 
 
 def adopt() -> None:

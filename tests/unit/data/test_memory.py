@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import torch
 
-from vltk.data.batch import collate
+from vltk.data.batch import Batch, Filling
 from vltk.data.memory import LARGE, Memory
 
 
@@ -47,8 +47,15 @@ def test_batches_are_their_own() -> None:
     rng = np.random.default_rng(0)
     pixels = [rng.integers(0, 255, (224, 224, 3), dtype=np.uint8) for _ in range(16)]
     wanted = torch.from_numpy(np.stack([one.transpose(2, 0, 1) for one in pixels]))
-    kept = [collate([{"image": one.transpose(2, 0, 1)} for one in pixels], ["k"] * 16, 0) for _ in range(3)]
+    kept = [batch_of([one.transpose(2, 0, 1) for one in pixels]) for _ in range(3)]
     for _ in range(3):
-        collate([{"image": np.zeros((3, 224, 224), np.uint8)}] * 16, ["k"] * 16, 0)
-    planar = collate([{"image": np.ascontiguousarray(one.transpose(2, 0, 1))} for one in pixels], ["k"] * 16, 0)
+        batch_of([np.zeros((3, 224, 224), np.uint8)] * 16)
+    planar = batch_of([np.ascontiguousarray(one.transpose(2, 0, 1)) for one in pixels])
     assert all(torch.equal(batch.tensors["image"], wanted) for batch in (*kept, planar))
+
+
+def batch_of(images: list[np.ndarray]) -> Batch:
+    filling = Filling(len(images))
+    for row, image in enumerate(images):
+        filling.put(row, {"image": image})
+    return filling.batch(["k"] * len(images), 0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.unit.data.samples import OPTIONS
-from vltk.data.batch import Batch, collate
+from vltk.data.batch import Batch, Filling
 from vltk.data.dataset import Dataset
 from vltk.data.order import locate, permuted
 from vltk.data.pixels import PixelCache
@@ -187,9 +187,16 @@ def test_wrong_streams(root: Any, make: Make, tokenizer: Tokenizer) -> None:
         stream([make("most")], tokenizer, views={"mask": {"maker": "block_mask", "grit": 1}})
 
 
-def test_collate_pads_texts_only() -> None:
-    ids, flags = [np.array([1, 2]), np.array([3])], [np.array([True, True]), np.array([True])]
-    samples = [{"a": a, "b": b, "c": np.array(7)} for a, b in zip(ids, flags, strict=True)]
-    batch = collate(samples, ["x", "y"], pad=9)
-    assert batch.tensors["a"].tolist() == [[1, 2], [3, 9]] and batch.tensors["c"].tolist() == [7, 7]
-    assert batch.tensors["b"].tolist() == [[True, True], [True, False]] and batch.keys == ["x", "y"]
+def test_texts_alone_are_padded() -> None:
+    """Those of different lengths to a multiple of eight, but not beyond the longest there may be."""
+    texts = [np.array([1, 2]), np.array([3])]
+    filling = Filling(2)
+    for row, ids in enumerate(texts):
+        filling.put(row, {"a": ids, "b": ids > 0, "c": np.array(7), "codes": np.arange(5)})
+    exact = filling.batch(["x", "y"], pad=9)
+    assert exact.tensors["a"].tolist() == [[1, 2], [3, 9]] and exact.tensors["c"].tolist() == [7, 7]
+    assert exact.tensors["b"].tolist() == [[True, True], [True, False]] and exact.keys == ["x", "y"]
+    wide = {most: filling.batch(["x", "y"], 9, most).tensors for most in (1, 2, 6, 40)}
+    assert [tensors["a"].shape[1] for tensors in wide.values()] == [2, 2, 6, 8]
+    assert all(tensors["codes"].shape == (2, 5) for tensors in wide.values())
+    assert wide[40]["a"][1].tolist() == [3] + [9] * 7 and wide[40]["b"].sum(1).tolist() == [2, 1]
