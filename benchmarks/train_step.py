@@ -23,14 +23,14 @@ import transformers
 from benchmarks import _cli
 from benchmarks.flops import useful
 from benchmarks.steps import DRAWN, SIZES, Ours, Theirs, batches, enough
-from benchmarks.turns import Contestant, Spent, in_turns
+from benchmarks.turns import COUNTED, Contestant, Spent, in_turns
 from vltk.errors import VltkError
 from vltk.launch import before_torch
 from vltk.train.ceiling import fastest_and_median
 
 STREAMS = ("image", "text", "pairs")
 CPU = torch.device("cpu")
-WARM = DRAWN  # turns that are not counted: each batch once
+WARM = -(-DRAWN // (1 + COUNTED))  # rounds that are not counted: each batch once
 OWN = ("ours", "again")  # in the environment that `vltk train` sets; the others in torch's own
 EXACT, NEAR = 1e-6, 2e-2  # the most that a loss may differ, relative, in fp32 and in bf16
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--stream", choices=STREAMS, default="pairs")
     sizes = ", ".join(f"{name} {size.batch}" for name, size in SIZES.items())
     parser.add_argument("--batch", type=_cli.positive, help=f"samples a step; default: {sizes}")
-    parser.add_argument("--rounds", type=_cli.positive, default=7, help="pairs of steps, or triples with --shipped")
+    parser.add_argument("--rounds", type=_cli.positive, default=7, help="turns of both, or of three with --shipped")
     parser.add_argument("--threads", type=_cli.positive, default=2)
     parser.add_argument("--shipped", action="store_true", help="transformers with its codebook in the step too")
     parser.add_argument("--checkpoint-activations", action="store_true", help="ours with that key of the recipe too")
@@ -105,7 +105,7 @@ def profile(name: str, stream: str, count: int, rounds: int, threads: int) -> st
     """A table of the operators of our step by their own time, over so many steps behind the first ones."""
     torch.set_num_threads(threads)
     ours = Ours(SIZES[name], stream, count)
-    for _ in range(WARM):
+    for _ in range(DRAWN):
         ours.step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
         for _ in range(rounds):

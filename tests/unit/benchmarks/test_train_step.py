@@ -134,14 +134,18 @@ def test_who_goes_first_changes() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def timed(self, method: str) -> Spent:
+        def __call__(self, method: str) -> None:
             order.append(self.name)
-            return Spent(1.0, 2.0)
+            self.calls = 0
+
+        def timed(self, method: str) -> Spent:
+            self.calls += 1
+            return Spent(self.calls, 2.0)
 
     contestants: Any = {name: Noted(name) for name in ("a", "b")}
     spent, between = in_turns(contestants, "step", rounds=3, warm=1, between=lambda: float(len(order)))
     assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
-    assert spent == {"a": [Spent(1.0, 2.0)] * 3, "b": [Spent(1.0, 2.0)] * 3} and between == [4, 6, 8]
+    assert spent == {"a": [Spent(1.5, 2.0)] * 3, "b": [Spent(1.5, 2.0)] * 3} and between == [4, 6, 8]
 
 
 def test_figures_are_medians_of_what_is_measured_in_a_round() -> None:
