@@ -29,13 +29,13 @@ PR_SET_PDEATHSIG = 1
 def before_torch() -> None:
     """What the command line sets before torch is imported, unless the user says otherwise.
 
-    Threads of OpenMP that wait look for work a thousand times (tens of microseconds, GNU's library) and sleep then.
+    Threads of OpenMP that wait look for work two thousand times (tens of microseconds, GNU's library) and sleep then.
     Sleeping at once makes small steps a third slower, since many of their operators are short; spinning on holds the
     cores that the loader, or another busy process, could use (`benchmarks/results/train_step.md`).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def adopt() -> None:
