@@ -32,6 +32,7 @@ STREAMS = ("image", "text", "pairs")
 CPU = torch.device("cpu")
 WARM = -(-DRAWN // (1 + COUNTED))  # rounds that are not counted: each batch once
 OWN = ("ours", "again")  # in the environment that `vltk train` sets; the others in torch's own
+LISTED, RULE = 20, "|---|---|---|---|"  # rows of a profile
 EXACT, NEAR = 1e-6, 2e-2  # the most that a loss may differ, relative, in fp32 and in bf16
 
 
@@ -102,7 +103,8 @@ def measure(
 
 
 def profile(name: str, stream: str, count: int, rounds: int, threads: int) -> str:
-    """A table of the operators of our step by their own time, over so many steps behind the first ones."""
+    """Markdown: where the time of our step goes, by operator and by operator and shapes, over so many steps behind the
+    first ones. Times are those of the operators themselves, without what they call."""
     torch.set_num_threads(threads)
     ours = Ours(SIZES[name], stream, count)
     for _ in range(DRAWN):
@@ -110,7 +112,22 @@ def profile(name: str, stream: str, count: int, rounds: int, threads: int) -> st
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
         for _ in range(rounds):
             ours.step()
-    return str(seen.key_averages(group_by_input_shape=True).table(sort_by="self_cpu_time_total", row_limit=30))
+    rows = [
+        (event.key, str(event.input_shapes).replace(", []", ""), event.self_cpu_time_total / rounds / 1e3, event.count)
+        for event in seen.key_averages(group_by_input_shape=True)
+    ]
+    whole = sum(spent for *_, spent, _ in rows)
+    kinds: dict[str, tuple[float, int]] = {}
+    for kind, _, spent, calls in rows:
+        before = kinds.get(kind, (0.0, 0))
+        kinds[kind] = (before[0] + spent, before[1] + calls)
+    lines = [f"{whole:.1f} ms of operators a step, profiler included", "| operator | share | ms | calls |", RULE]
+    for kind, (spent, calls) in sorted(kinds.items(), key=lambda item: -item[1][0])[:LISTED]:
+        lines.append(f"| {kind} | {spent / whole:.1%} | {spent:.2f} | {calls / rounds:.0f} |")
+    lines += ["", "| operator, shapes | share | ms | calls |", RULE]
+    for kind, shapes, spent, calls in sorted(rows, key=lambda row: -row[2])[:LISTED]:
+        lines.append(f"| {kind} {shapes} | {spent / whole:.1%} | {spent:.2f} | {calls / rounds:.0f} |")
+    return "\n".join(lines)
 
 
 def compared(ours: Contestant, theirs: Contestant) -> dict[str, float]:

@@ -84,13 +84,12 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
         steps = max(LEAST, rounds * len(setup.stage.streams) // TURNS)
         inputs, loading = _loaded(setup, rounds, behind=TURNS * _span(setup, steps))
         paces = {stream: _pace(setup, stream, inputs[stream], loading[stream], rounds) for stream in inputs}
-        turns = _turns(setup, inputs, steps)
-    together = {key: sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone")}
+        first, later = (_turns(setup, inputs, steps) for _ in range(2))
     return {
         "recipe": recipe.name, "stage": name, "device": _named(device), "precision": setup.stage.precision,
         "torch": torch.__version__, "rounds": rounds, "ceilings": ceilings,
         "streams": {stream: _figures(pace, ceilings["products"]) for stream, pace in paces.items()},
-        "together": together | {"of_the_step_alone": statistics.median(turn.share for turn in turns)},
+        "together": _together(first) | {"later": _together(later)},
     }  # fmt: skip
 
 
@@ -138,7 +137,8 @@ def _step(setup: Setup, stream: str, inputs: Inputs, number: int) -> float:
 
 
 def _turns(setup: Setup, inputs: dict[str, Inputs], steps: int) -> list[Turn]:
-    """`TURNS` times so many steps on batches that are there, then the same as the loop has them."""
+    """`TURNS` times so many steps on batches that are there, then the same as the loop has them. A second call has the
+    same samples, as a later epoch does: what fits into memory is kept decoded."""
     stage, span = setup.stage, _span(setup, steps)
     mixture = Mixture({key: stream.weight for key, stream in stage.streams.items()}, TURNS * span, stage.seed)
     return [_turn(setup, inputs, mixture, number * span, steps) for number in range(TURNS)]
@@ -163,6 +163,11 @@ def _turn(setup: Setup, inputs: dict[str, Inputs], mixture: Mixture, first: int,
                 start, waited = time.perf_counter(), loader.wait_seconds
         seconds = time.perf_counter() - start
     return Turn(seconds, loader.wait_seconds - waited, alone)
+
+
+def _together(turns: list[Turn]) -> dict[str, Any]:
+    sums = {key: sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone")}
+    return sums | {"of_the_step_alone": statistics.median(turn.share for turn in turns)}
 
 
 def _on(setup: Setup, batches: list[Batch]) -> Inputs:
@@ -212,8 +217,11 @@ def _title(found: dict[str, Any]) -> str:
     )
 
 
-def _caption(together: dict[str, float]) -> str:
+def _caption(together: dict[str, Any]) -> str:
+    later = together["later"]
+    waited, again = (one["waited"] / one["seconds"] for one in (together, later))
     return (
         f"behind the loader, streams by their weights: {together['of_the_step_alone']:.0%} of the pace of the steps "
-        f"alone, {together['waited'] / together['seconds']:.1%} of the time waiting for data"
+        f"alone in a first epoch, {later['of_the_step_alone']:.0%} in a later one; {waited:.1%} and {again:.1%} of the "
+        "time waiting for data"
     )

@@ -148,6 +148,22 @@ def test_who_goes_first_changes() -> None:
     assert spent == {"a": [Spent(1.5, 2.0)] * 3, "b": [Spent(1.5, 2.0)] * 3} and between == [4, 6, 8]
 
 
+def test_a_profile_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By operator and by shapes: what is listed is of the whole, and products of several shapes are one operator."""
+    monkeypatch.setitem(train_step.SIZES, "tiny", SIZE)
+    monkeypatch.setattr(train_step, "LISTED", 10_000)
+    first, second = train_step.profile("tiny", "text", 4, rounds=2, threads=1).split("\n\n")
+    whole = float(first.split(" ")[0])
+    kinds, shapes = (
+        [line.strip("| ").split(" | ") for line in part.splitlines() if "aten" in line] for part in (first, second)
+    )
+    products = [float(row[2]) for row in shapes if row[0].startswith("aten::mm [")]
+    assert len(products) > 3 and sum(products) == pytest.approx(
+        next(float(row[2]) for row in kinds if row[0] == "aten::mm"), abs=0.01 * len(products)
+    )
+    assert 0.5 * whole < sum(float(row[2]) for row in kinds) <= whole + 1
+
+
 def test_figures_are_medians_of_what_is_measured_in_a_round() -> None:
     theirs, ours = ([Spent(one, 3 * one) for one in some] for some in ([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]))
     figures = train_step._figures(theirs, ours, [(10.0, 5.0), (10.0, 5.0), (20.0, 5.0)], 40.0, 8)
