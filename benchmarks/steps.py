@@ -13,7 +13,7 @@ from transformers import FlavaConfig, FlavaForPreTraining
 
 from benchmarks.joint import STREAMS, Drawn
 from benchmarks.kept import kept
-from vltk.data.batch import EIGHTS
+from vltk.data.batch import padded_length
 from vltk.errors import VltkError
 from vltk.models.hf import flava
 from vltk.models.weights import to_ours
@@ -108,8 +108,8 @@ def _texts(size: Size, count: int, source: torch.Generator, length: int | None) 
     order = torch.rand(ids.shape, generator=source).masked_fill(~inside, 2.0).argsort(1).argsort(1)
     hidden = order < (HIDDEN * lengths).round().clamp(min=1)[:, None]
     made = {"text": ids, "text_masked": ids.masked_fill(hidden, 103), "text_masked_at": hidden}
-    eights = 0 if longest == lengths.min() else min(-longest % EIGHTS, PADDED - longest)
-    return {name: pad(rows, (0, eights)) for name, rows in made.items()} | {"text_length": lengths}
+    more = padded_length(lengths.tolist(), PADDED) - longest
+    return {name: pad(rows, (0, more)) for name, rows in made.items()} | {"text_length": lengths}
 
 
 def _theirs(ours: Batch) -> Batch:

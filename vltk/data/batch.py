@@ -67,10 +67,15 @@ class Filling:
 
     def _padded(self, name: str, pad: int, most: int) -> np.ndarray:
         arrays = [sample[name] for sample in self._small]
-        lengths = {len(array) for array in arrays}
-        longest = max(lengths)
-        eights = -(-longest // EIGHTS) * EIGHTS
-        return _rows(arrays, pad, longest if len(lengths) == 1 else max(longest, min(eights, most)))
+        return _rows(arrays, pad, padded_length([len(array) for array in arrays], most))
+
+
+def padded_length(lengths: list[int], most: int) -> int:
+    """What a stream pads texts of these lengths to: see `Filling.batch`."""
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return longest
+    return max(longest, min(-(-longest // EIGHTS) * EIGHTS, most))
 
 
 def padded(texts: list[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,8 @@ def before_torch() -> None:
     """What the command line sets before torch is imported, unless the user says otherwise.
 
     Threads of OpenMP that wait look for work two thousand times (tens of microseconds, GNU's library) and sleep then.
-    Sleeping at once makes small steps a third slower, since many of their operators are short; spinning on holds the
-    cores that the loader, or another busy process, could use (`benchmarks/results/train_step.md`).
+    Sleeping at once costs small steps a fifth to more than a third of their pace, as many of their operators are short;
+    looking on holds the cores that the loader, or another busy process, could use (benchmarks/results/train_step.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -15,6 +15,7 @@ from benchmarks.flops import useful
 from benchmarks.steps import DRAWN, PADDED, Ours, Theirs, as_ours, batches
 from benchmarks.turns import Contestant, Spent, in_turns
 from tests.unit.benchmarks.toy import SIZE
+from vltk.data import batch as data_batch
 from vltk.data.batch import EIGHTS
 from vltk.errors import VltkError
 from vltk.launch import before_torch
@@ -73,7 +74,7 @@ def test_useful_flops_are_those_that_run(stream: str, least: float, monkeypatch:
     Rows that fill up what the heads get are left out, and padding beyond the longest text: they are much of so few.
     """
     monkeypatch.setattr(_contract, "MULTIPLE", 1)
-    monkeypatch.setattr(steps, "EIGHTS", 1)
+    monkeypatch.setattr(data_batch, "EIGHTS", 1)
     own, _ = batches(SIZE, stream, 4)
     ours = Ours(SIZE, stream, 4)
     with FlopCounterMode(display=False) as counted:
@@ -100,10 +101,12 @@ def test_contestants_work_in_processes_of_their_own() -> None:
 
 def test_a_contestant_has_its_own_environment_and_its_own_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what it is started with stays here, nor does the memory that this process once held count there."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     torch.ones(200_000_000)
     with Contestant(1, import_module, "os", prepare=before_torch) as one, Contestant(1, import_module, "os") as other:
         assert (one("getenv", "OMP_WAIT_POLICY"), other("getenv", "OMP_WAIT_POLICY")) == ("PASSIVE", None)
+        assert (one("getenv", "GOMP_SPINCOUNT"), other("getenv", "GOMP_SPINCOUNT")) == ("2000", None)
         assert one.peak() < 0.6
     assert "OMP_WAIT_POLICY" not in os.environ
 

@@ -13,8 +13,8 @@ import pytest
 from tests.harness import DEBUG, call
 from vltk.data import pixels
 from vltk.data.image import decode
-from vltk.data.stream import Stream
 from vltk.plan import bench
+from vltk.recipe import load
 
 
 @pytest.fixture(autouse=True)
@@ -34,36 +34,28 @@ def test_every_stream_of_a_stage(home: Path, capsys: pytest.CaptureFixture[str])
         assert pace["samples_per_s"] == pytest.approx(pace["samples"] / pace["step"])
         assert pace["mfu"] == pytest.approx(pace["flops"] / pace["step"] / 1e12) and pace["loading"] > 0
     assert found["streams"]["pairs"]["flops"] > found["streams"]["contrast"]["flops"] > 0
-    for together in (found["together"], found["together"]["later"]):
+    for together in (found["together"]["decoding"], found["together"]["kept"]):
         assert 0 < together["of_the_step_alone"] < 5 and together["alone"] > 0
         assert 0 <= together["waited"] < together["seconds"]
     assert not Path("runs").exists()
 
 
-def test_a_later_epoch_has_the_samples_of_the_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And finds them decoded: none of its pictures is decoded again, all of the first one's are."""
-    asked: list[tuple[str, int]] = []
+def test_pictures_are_decoded_in_one_half_and_kept_in_the_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decodes: list[int] = []
-    micro_batches, turns = Stream.micro_batches, bench._turns
+    seen: list[int] = []
+    turns = bench._turns
 
-    def noted(stream: Stream, number: int) -> Any:
-        asked.append((stream.name, number))
-        return micro_batches(stream, number)
+    def counted(*given: Any) -> Any:
+        before = len(decodes)
+        made = turns(*given)
+        seen.append(len(decodes) - before)
+        return made
 
-    def told(*given: Any) -> Any:
-        epochs.append(len(asked))
-        held.append(len(decodes))
-        return turns(*given)
-
-    epochs: list[int] = []
-    held: list[int] = []
-    monkeypatch.setattr(Stream, "micro_batches", noted)
-    monkeypatch.setattr(bench, "_turns", told)
+    monkeypatch.setattr(bench, "_turns", counted)
     monkeypatch.setattr(pixels, "decode", lambda data: decodes.append(1) or decode(data))
     assert call("bench", "clip-tiny", DEBUG, "--rounds", "1") == 0
-    first, later = asked[epochs[0] : epochs[1]], asked[epochs[1] :]
-    assert first == later and len(first) >= bench.TURNS * bench.LEAST
-    assert held[1] > held[0] and len(decodes) == held[1]
+    batch = load("clip-tiny", [DEBUG]).stages["train"].streams["pairs"].batch_size
+    assert seen[0] >= bench.TURNS * bench.LEAST * batch and seen[1] == 0
 
 
 def test_the_table_and_an_unknown_stage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +64,7 @@ def test_the_table_and_an_unknown_stage(home: Path, capsys: pytest.CaptureFixtur
     assert (
         "clip-tiny, stage train" in said
         and "matrix products 1 TFLOP/s" in said
-        and "in a later one" in " ".join(said.split())
+        and "kept decoded" in " ".join(said.split())
     )
     assert call("bench", "clip-tiny", DEBUG, "--stage", "joint") == 1
     assert "--stage joint: the recipe clip-tiny has train" in capsys.readouterr().err
