@@ -32,7 +32,7 @@ STREAMS = ("image", "text", "pairs")
 CPU = torch.device("cpu")
 WARM = -(-DRAWN // (1 + COUNTED))  # rounds that are not counted: each batch once
 OWN = ("ours", "again")  # in the environment that `vltk train` sets; the others in torch's own
-LISTED, RULE = 20, "|---|---|---|---|"  # rows of a profile
+LISTED = 20  # rows of a profile
 EXACT, NEAR = 1e-6, 2e-2  # the most that a loss may differ, relative, in fp32 and in bf16
 
 
@@ -112,21 +112,23 @@ def profile(name: str, stream: str, count: int, rounds: int, threads: int) -> st
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
         for _ in range(rounds):
             ours.step()
-    rows = [
-        (event.key, str(event.input_shapes).replace(", []", ""), event.self_cpu_time_total / rounds / 1e3, event.count)
+    kinds = [(event.key, event) for event in seen.key_averages()]
+    shapes = [
+        (f"{event.key} {event.input_shapes}".replace(", []", ""), event)
         for event in seen.key_averages(group_by_input_shape=True)
     ]
-    whole = sum(spent for *_, spent, _ in rows)
-    kinds: dict[str, tuple[float, int]] = {}
-    for kind, _, spent, calls in rows:
-        before = kinds.get(kind, (0.0, 0))
-        kinds[kind] = (before[0] + spent, before[1] + calls)
-    lines = [f"{whole:.1f} ms of operators a step, profiler included", "| operator | share | ms | calls |", RULE]
-    for kind, (spent, calls) in sorted(kinds.items(), key=lambda item: -item[1][0])[:LISTED]:
-        lines.append(f"| {kind} | {spent / whole:.1%} | {spent:.2f} | {calls / rounds:.0f} |")
-    lines += ["", "| operator, shapes | share | ms | calls |", RULE]
-    for kind, shapes, spent, calls in sorted(rows, key=lambda row: -row[2])[:LISTED]:
-        lines.append(f"| {kind} {shapes} | {spent / whole:.1%} | {spent:.2f} | {calls / rounds:.0f} |")
+    whole = sum(event.self_cpu_time_total for _, event in kinds) / rounds / 1e3
+    tables = (_shares("operator", kinds, rounds), _shares("operator, shapes", shapes, rounds))
+    return f"{whole:.1f} ms of operators a step, profiler included\n" + "\n\n".join(tables)
+
+
+def _shares(title: str, events: list[tuple[str, Any]], rounds: int) -> str:
+    """The first `LISTED` by their own time."""
+    whole = sum(event.self_cpu_time_total for _, event in events)
+    lines = [f"| {title} | share | ms | calls |", "|---|---|---|---|"]
+    for name, event in sorted(events, key=lambda one: -one[1].self_cpu_time_total)[:LISTED]:
+        spent = event.self_cpu_time_total
+        lines.append(f"| {name} | {spent / whole:.1%} | {spent / rounds / 1e3:.2f} | {event.count / rounds:.0f} |")
     return "\n".join(lines)
 
 

@@ -114,8 +114,8 @@ def in_turns(
     """By name what `method` took in each round, the mean of `COUNTED` calls, and what `between` measured behind each.
 
     Who goes first changes from round to round, and the first `warm` rounds are not counted. Nor is the first call of a
-    turn: threads that have slept begin on one core together (30 ms of a step of 50 were seen), beside those of the
-    process before, that still look for work.
+    turn: threads that have slept begin on one core together (up to 30 ms of a step of 50 in a trial outside the
+    tree), beside those of the process before, that still look for work.
     """
     spent: dict[str, list[Spent]] = {name: [] for name in contestants}
     measured = []

@@ -57,9 +57,9 @@ class Filling:
                     rows = self._large[name] = _MEMORY.empty((self.size, *array.shape), array.dtype)
         return rows
 
-    def batch(self, keys: list[str], pad: int, most: int = 0) -> Batch:
-        """The whole batch. 1-D views may differ in length: ids are padded with `pad`, flags with False, to a multiple
-        of `EIGHTS`, but to no more than `most`, the longest that a text may be, unless one is longer."""
+    def batch(self, keys: list[str], pad: int, most: int) -> Batch:
+        """The whole batch. 1-D views may differ in length: ids are padded with `pad`, flags with False, as long as
+        `padded_length` says; most: tokens of the longest text that there may be."""
         import torch
 
         small = {name: self._padded(name, pad, most) for name in self._small[0]}
@@ -71,7 +71,8 @@ class Filling:
 
 
 def padded_length(lengths: list[int], most: int) -> int:
-    """What a stream pads texts of these lengths to: see `Filling.batch`."""
+    """Tokens that a stream pads texts of these lengths to: the longest, and where they differ on to a multiple of
+    `EIGHTS`, though not beyond `most`."""
     longest = max(lengths)
     if min(lengths) == longest:
         return longest

@@ -242,6 +242,6 @@ def _caption(together: dict[str, Any]) -> str:
     waited, again = (one["waited"] / one["seconds"] for one in (decoding, kept))
     return (
         f"behind the loader, streams by their weights: {decoding['of_the_step_alone']:.0%} of the pace of the steps "
-        f"alone where pictures are decoded, {kept['of_the_step_alone']:.0%} where they are kept decoded; {waited:.1%} "
-        f"and {again:.1%} of the time waiting for data"
+        f"alone where pictures are decoded, {kept['of_the_step_alone']:.0%} where up to {BUDGET >> 20} MiB of them are "
+        f"kept decoded; {waited:.1%} and {again:.1%} of the time waiting for data"
     )

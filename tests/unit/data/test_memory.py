@@ -58,4 +58,4 @@ def batch_of(images: list[np.ndarray]) -> Batch:
     filling = Filling(len(images))
     for row, image in enumerate(images):
         filling.put(row, {"image": image})
-    return filling.batch(["k"] * len(images), 0)
+    return filling.batch(["k"] * len(images), 0, 0)

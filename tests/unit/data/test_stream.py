@@ -193,7 +193,7 @@ def test_texts_alone_are_padded() -> None:
     filling = Filling(2)
     for row, ids in enumerate(texts):
         filling.put(row, {"a": ids, "b": ids > 0, "c": np.array(7), "codes": np.arange(5)})
-    exact = filling.batch(["x", "y"], pad=9)
+    exact = filling.batch(["x", "y"], pad=9, most=0)
     assert exact.tensors["a"].tolist() == [[1, 2], [3, 9]] and exact.tensors["c"].tolist() == [7, 7]
     assert exact.tensors["b"].tolist() == [[True, True], [True, False]] and exact.keys == ["x", "y"]
     wide = {most: filling.batch(["x", "y"], 9, most).tensors for most in (1, 2, 6, 40)}
