@@ -78,7 +78,7 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
         raise VltkError(f"--stage {name}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
     dist.start()
     with tempfile.TemporaryDirectory() as folder, unsaid():
-        setup = _built(recipe, name, Path(folder))
+        setup = built(recipe, name, Path(folder))
         device, dtype = setup.engine.device, LOW.get(setup.stage.precision, torch.float32)
         ceilings = {"products": products(device, dtype), "products_fp32": products(device, torch.float32)}
         ceilings["copying"] = copying(device)
@@ -98,7 +98,8 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
     }  # fmt: skip
 
 
-def _built(recipe: Recipe, name: str, folder: Path) -> Setup:
+def built(recipe: Recipe, name: str, folder: Path) -> Setup:
+    """A stage as training builds it, but for the weights that it starts from: they are drawn."""
     stage = recipe.stages[name]
     sources = {value: stand_in(recipe, value, folder) for value in named(stage)}
     own = RunFolder(folder / "own")
@@ -135,20 +136,20 @@ def _loaded(setup: Setup, rounds: int) -> tuple[dict[str, Inputs], dict[str, flo
             start = time.perf_counter()
             batches = stream.micro_batches(number)
             took.append(time.perf_counter() - start)
-        inputs[name] = _on(setup, batches)
+        inputs[name] = on_its_device(setup, batches)
         loading[name] = statistics.median(took[WARM:])
     return inputs, loading
 
 
 def _pace(setup: Setup, stream: str, inputs: Inputs, loading: float, rounds: int) -> Pace:
     with Flops() as flops:
-        _step(setup, stream, inputs, 0)
-    steps = [_step(setup, stream, inputs, 1 + number) for number in range(WARM - 1 + rounds)][WARM - 1 :]
+        timed_step(setup, stream, inputs, 0)
+    steps = [timed_step(setup, stream, inputs, 1 + number) for number in range(WARM - 1 + rounds)][WARM - 1 :]
     return Pace(setup.stage.streams[stream].batch_size, statistics.median(steps), loading, flops.total)
 
 
-def _step(setup: Setup, stream: str, inputs: Inputs, number: int) -> float:
-    """Its seconds: forward, backward, optimizer and what follows it."""
+def timed_step(setup: Setup, stream: str, inputs: Inputs, number: int) -> float:
+    """Seconds of a step with a learning rate of 0: forward, backward, optimizer and what follows it."""
     start = time.perf_counter()
     record = run_step(setup.engine, setup.pretraining, stream, inputs, number, setup.stage.seed)
     setup.engine.step(0.0, stream, number)
@@ -173,12 +174,12 @@ def _span(setup: Setup, steps: int) -> int:
 def _turn(setup: Setup, inputs: dict[str, Inputs], mixture: Mixture, first: int, steps: int) -> Turn:
     begin, end = first + WARM, first + WARM + steps
     planned = ((step, mixture.stream_at(step)) for step in range(begin, end))
-    alone = sum(_step(setup, stream, inputs[stream], step) for step, stream in planned)
+    alone = sum(timed_step(setup, stream, inputs[stream], step) for step, stream in planned)
     loader = Loader(setup.loader.streams, mixture, first, first + _span(setup, steps), setup.stage.loader.prefetch)
     start = waited = 0.0
     with closing(iter(loader)) as made:
         for step, stream, batches in islice(made, end - first):
-            _step(setup, stream, _on(setup, batches), step)
+            timed_step(setup, stream, on_its_device(setup, batches), step)
             if step == begin - 1:
                 start, waited = time.perf_counter(), loader.wait_seconds
         seconds = time.perf_counter() - start
@@ -190,7 +191,8 @@ def _together(turns: list[Turn]) -> dict[str, Any]:
     return sums | {"of_the_step_alone": statistics.median(turn.share for turn in turns)}
 
 
-def _on(setup: Setup, batches: list[Batch]) -> Inputs:
+def on_its_device(setup: Setup, batches: list[Batch]) -> Inputs:
+    """The micro-batches of a step where its engine wants them."""
     return [on_device(batch.tensors, setup.engine.device) for batch in batches]
 
 

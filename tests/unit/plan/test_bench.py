@@ -83,7 +83,7 @@ def test_a_batch_is_made_for_each_step_behind_the_loader(monkeypatch: pytest.Mon
         seen.append("stepped")
         return 0.02
 
-    monkeypatch.setattr(bench, "_step", step)
+    monkeypatch.setattr(bench, "timed_step", step)
     monkeypatch.setattr(bench, "TURNS", 1)
     (turn,) = bench._turns(setup, {"a": []}, steps)
     assert turn.alone == pytest.approx(0.02 * steps) and turn.seconds >= 0.02 * steps
