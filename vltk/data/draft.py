@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 from vltk.data.dataset import Dataset, Sample
-from vltk.data.image import BadSample, Box, CropLike, ImageLike, crop_box
+from vltk.data.image import BadSample, Box, CropLike, ImageLike, crop_box, is_whole
 from vltk.errors import VltkError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vltk.data.tokens import TokenDataset
 
 REDRAWS = 20
+Draws = Callable[[], np.random.Generator]  # a view's own at a sample: making it costs as much as some views
 
 
 class _Hashed(ISeedSequence):
@@ -84,6 +85,8 @@ class Draft:
     def crop(self) -> Box:
         """The crop and mirror of this sample, shared by all its views."""
         height, width = self.pixels.shape[:2]
+        if is_whole(height, width, self.image):
+            return Box(0, 0, height, width)
         if self.image.crops is None:
             return crop_box(height, width, self.image, self.rng("crop"))
         return fixed_crop(height, width, self.image, self.sample.key, self.crop_number)

@@ -149,6 +149,11 @@ def check_pixels(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
         raise BadImage(f"{width} x {height} pixels, more than {max_pixels / 10**6:g} million")
 
 
+def is_whole(height: int, width: int, options: CropLike) -> bool:
+    """Whether every random crop of such an image is all of it, not mirrored: then nothing need be drawn."""
+    return height == width and not options.flip and options.crop == options.ratio == (1.0, 1.0)
+
+
 def crop_box(height: int, width: int, options: CropLike, rng: np.random.Generator) -> Box:
     """A random resized crop: area and log aspect ratio uniform, ten tries, then the largest box in the middle."""
     flip = options.flip and rng.random() < 0.5

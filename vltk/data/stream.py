@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ class Stream:
         )
         views: dict[str, np.ndarray] = {}
         for view, maker in self.makers.items():
-            views.update(maker(draft, draft.rng(view)))
+            views.update(maker(draft, partial(draft.rng, view)))
         return views
 
     def _count(self, n: int, made: list[Made]) -> None:

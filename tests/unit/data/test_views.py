@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from tests.unit.data.samples import OPTIONS, picture
 from vltk.data.dataset import Dataset
 from vltk.data.draft import Draft, rng_for
-from vltk.data.image import decode, jitter
+from vltk.data.image import Box, crop_box, decode, is_whole, jitter
 from vltk.data.pixels import PixelCache
 from vltk.data.stream import Stream
 from vltk.data.text import Tokenizer
@@ -28,14 +31,14 @@ Make = Callable[..., Dataset]
 
 
 def draft(dataset: Dataset, tokenizer: Tokenizer | None, position: int = 0, index: int = 0, **given: Any) -> Draft:
-    options: dict[str, Any] = {"step_positions": range(8), "image": OPTIONS, "max_length": None, **given}
+    options: dict[str, Any] = {"step_positions": range(8), "image": OPTIONS, "max_length": None}
+    options |= {"decoded": PixelCache().decoded, **given}
     return Draft(
         dataset.read(index),
         dataset,
         key=(0, 0, "s"),
         position=position,
         place=(options.pop("epoch", 0), index),
-        decoded=PixelCache().decoded,
         tokenizer=tokenizer,
         **options,
     )
@@ -102,7 +105,7 @@ def test_80_10_10(make: Make, tokenizer: Tokenizer) -> None:
     masked = replaced = total = 0
     for position in range(1500):
         one = draft(dataset, tokenizer, position)
-        views = maker(one, one.rng("m"))
+        views = maker(one, partial(one.rng, "m"))
         at, ids = views["text_masked_at"], views["text_masked"]
         assert (ids[~at] == one.ids[~at]).all() and views["text_length"] == len(ids)
         assert not set(ids[at & (ids != tokenizer.mask)].tolist()) & {tokenizer.pad, tokenizer.cls, tokenizer.sep}
@@ -132,7 +135,7 @@ def test_one_word_always_stays(make: Make, tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(0)
     assert all(Text(drop=0.95).keep(words, rng).sum() >= 3 for _ in range(200))
     one = draft(make(count=2), tokenizer)
-    views = Text(drop=0.5)(one, rng)
+    views = Text(drop=0.5)(one, lambda: rng)
     assert views["text_length"] == len(views["text"]) < len(one.ids)
     left = iter(one.ids.tolist())
     assert all(token in left for token in views["text"].tolist())  # in the order of the text
@@ -143,8 +146,8 @@ def test_image_and_codes_share_the_crop(make: Make) -> None:
     flips = 0
     for position in range(30):
         one = draft(dataset, None, position, position % 4)
-        image = Image()(one, one.rng("image"))["image"]
-        codes = ImageForCodes(size=32)(one, one.rng("codes"))["image_for_codes"]
+        image = Image()(one, partial(one.rng, "image"))["image"]
+        codes = ImageForCodes(size=32)(one, partial(one.rng, "codes"))["image_for_codes"]
         assert image.shape == codes.shape == (3, 32, 32) and image.dtype == codes.dtype == np.uint8
         assert np.abs(image.astype(int) - codes).mean() < 12 < np.abs(image.astype(int) - codes[:, :, ::-1]).mean()
         box = one.crop
@@ -154,13 +157,38 @@ def test_image_and_codes_share_the_crop(make: Make) -> None:
     assert 5 < flips < 25
 
 
+def test_what_is_whole_is_what_every_draw_gives() -> None:
+    choices = itertools.product(
+        (32, 40), (32, 40), ((1.0, 1.0), (0.5, 1.0)), ((1.0, 1.0), (0.75, 4 / 3), (2.0, 2.0)), (False, True)
+    )
+    found = []
+    for height, width, crop, ratio, flip in choices:
+        options: Any = SimpleNamespace(crop=crop, ratio=ratio, flip=flip)
+        drawn = {crop_box(height, width, options, rng_for(number)) for number in range(20)}
+        found.append(is_whole(height, width, options))
+        assert drawn == {Box(0, 0, height, width)} or not found[-1]
+    assert sum(found) == 2
+
+
+def test_a_whole_square_is_not_drawn(make: Make) -> None:
+    options = SimpleNamespace(**{**vars(OPTIONS), "crop": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": False})
+    one = draft(make(count=1), None, image=options, decoded=lambda *sample: np.zeros((40, 40, 3), np.uint8))
+    one.rng = pytest.fail  # type: ignore[assignment]
+    assert one.crop == Box(0, 0, 40, 40)
+
+
+def test_a_view_that_draws_nothing_makes_no_generator(make: Make, tokenizer: Tokenizer) -> None:
+    one = draft(make(count=1), tokenizer)
+    assert {*Text()(one, pytest.fail), *Image()(one, pytest.fail)} == {"text", "text_length", "image"}
+
+
 def test_colour_jitter_touches_image_only(make: Make) -> None:
     dataset = make(count=1)
     plain, changed = draft(dataset, None), draft(dataset, None)
     changed.image = type("Options", (), {**vars(OPTIONS), "color": 0.4})()
     assert plain.crop == changed.crop
-    assert (Image()(plain, rng_for(1))["image"] != Image()(changed, rng_for(1))["image"]).any()
-    codes = [ImageForCodes(size=16)(one, rng_for(1))["image_for_codes"] for one in (plain, changed)]
+    assert (Image()(plain, partial(rng_for, 1))["image"] != Image()(changed, partial(rng_for, 1))["image"]).any()
+    codes = [ImageForCodes(size=16)(one, partial(rng_for, 1))["image_for_codes"] for one in (plain, changed)]
     assert (codes[0] == codes[1]).all()
     pixels = decode(picture(0))
     assert np.abs(jitter(pixels, 1e-6, rng_for(0)).astype(int) - pixels).max() <= 1
@@ -182,10 +210,10 @@ def test_unmatched_takes_another_samples_text(make: Make, tokenizer: Tokenizer) 
     matched = []
     for position in range(800):
         one = draft(dataset, tokenizer, position, position % 6, step_positions=range(800))
-        views = maker(one, one.rng("u"))
+        views = maker(one, partial(one.rng, "u"))
         matched.append(bool(views["matched"]))
         assert matched[-1] == (one.text in one.sample.texts) == bool(views["positive"])
-        assert (Text()(one, one.rng("text"))["text"] == tokenizer.encode(one.text)[0]).all()
+        assert (Text()(one, partial(one.rng, "text"))["text"] == tokenizer.encode(one.text)[0]).all()
     assert abs(np.mean(matched) - 0.7) < 0.05
 
 
@@ -196,7 +224,7 @@ def test_all_unmatched_counts_as_all_positive(make: Make, tokenizer: Tokenizer) 
         for start in range(0, 120, 3):
             step = range(start, start + 3)
             drafts = [draft(dataset, tokenizer, position, 1, step_positions=step) for position in step]
-            views = [maker(one, one.rng("u")) for one in drafts]
+            views = [maker(one, partial(one.rng, "u")) for one in drafts]
             matched = [bool(view["matched"]) for view in views]
             assert [bool(view["positive"]) for view in views] == (matched if any(matched) else [True] * 3)
 
@@ -204,22 +232,23 @@ def test_all_unmatched_counts_as_all_positive(make: Make, tokenizer: Tokenizer) 
 def test_unmatched_needs_another_text(root: Any, make: Make, tokenizer: Tokenizer) -> None:
     dataset = make(count=1)
     with pytest.raises(VltkError, match="all its texts are the same"):
-        Unmatched(probability=1.0)(draft(dataset, tokenizer), rng_for(0))
+        Unmatched(probability=1.0)(draft(dataset, tokenizer), partial(rng_for, 0))
 
 
 def test_peers_know_their_image_and_draw_their_lots(make: Make, tokenizer: Tokenizer) -> None:
     dataset, maker = make("a", 3), Peers(of=4)
     places = ((0, 0), (1, 1), (2, 0))
-    made = [maker(draft(dataset, tokenizer, position, index), rng_for(position)) for position, index in places]
+    made = [maker(draft(dataset, tokenizer, position, index), partial(rng_for, position)) for position, index in places]
     ids, lots = [int(one["image_id"]) for one in made], [float(one["image_lot"]) for one in made]
     assert ids[0] == ids[2] != ids[1] and min(ids) >= 0 and maker.together == 4
     assert len({*lots, *(float(one["text_lot"]) for one in made)}) == 6 and all(0 <= lot < 1 for lot in lots)
-    assert int(maker(draft(make("b", 3), tokenizer), rng_for(0))["image_id"]) != ids[0]
+    assert int(maker(draft(make("b", 3), tokenizer), partial(rng_for, 0))["image_id"]) != ids[0]
 
 
 def test_a_prompt_stands_before_every_text(make: Make, tokenizer: Tokenizer) -> None:
     dataset = make("a", 3)
-    plain, prompted = (maker(draft(dataset, tokenizer), rng_for(0)) for maker in (Text(), Text(prompt="the red")))
+    makers = (Text(), Text(prompt="the red"))
+    plain, prompted = (maker(draft(dataset, tokenizer), partial(rng_for, 0)) for maker in makers)
     words = tokenizer.encode("the red")[0][1:-1]
     assert prompted["text"].tolist() == [tokenizer.cls, *words, *plain["text"][1:]]
     assert prompted["prompt_length"] == 1 + len(words) and prompted["text_length"] == len(prompted["text"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 from vltk.data.image import BadSample
 
 
@@ -16,7 +16,7 @@ class Answers:
     def __init__(self, *, size: int) -> None:
         self.size = size
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         given = draft.sample.meta.get("answers")
         if given is None:
             raise BadSample("its JSON has no 'answers'")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 ATTEMPTS = 10  # tries for one block before the mask is taken as it is
 
@@ -22,8 +22,8 @@ class BlockMask:
         self.grid, self.max_masked, self.min_block = grid, max_masked, min_block
         self.log_aspect = math.log(aspect)
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return {"image_masked_at": self.draw(rng)}
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
+        return {"image_masked_at": self.draw(draws())}
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One mask, `(h * w,)` bool."""

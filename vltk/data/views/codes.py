@@ -6,7 +6,7 @@ import numpy as np
 
 from vltk.data.codes import FOLDER, StoredCodes
 from vltk.data.dataset import Dataset
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 
 class Codes:
@@ -18,7 +18,7 @@ class Codes:
         self.folders = folders
         self._opened: dict[str, StoredCodes] = {}
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         return {"codes": self._stored(draft.dataset).read(draft.dataset.raw(draft.index), draft.crop_number)}
 
     def _stored(self, dataset: Dataset) -> StoredCodes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 from vltk.data.image import crop_box, take
 
 JITTERED, GREY, SOLARISED = 0.8, 0.2, 0.2
@@ -57,8 +57,8 @@ class Crops:
         self.local_crops, self.blur = local_crops, blur
         self.side = max(size, local_size if local_crops else 0)
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        pixels = draft.pixels
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
+        pixels, rng = draft.pixels, draws()
         first, second = (self._crop(pixels, self.large, blurred, rng) for blurred in BLURRED)
         if rng.random() < SOLARISED:
             second = cv2.LUT(second, _SOLARISED)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
-from vltk.data.image import jitter, take
+from vltk.data.draft import Draft, Draws
+from vltk.data.image import ImageLike, jitter, take
 from vltk.data.randaugment import randaugment
 
 
@@ -20,10 +20,14 @@ class Image:
     def __init__(self, *, size: int | None = None) -> None:
         self.size = size
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         pixels = take(draft.pixels, draft.crop, self.size or draft.image.size)
-        if draft.image.color:
-            pixels = jitter(pixels, draft.image.color, rng)
-        if draft.image.randaugment:
-            pixels = randaugment(pixels, *draft.image.randaugment, rng)
+        if draft.image.color or draft.image.randaugment:
+            pixels = _changed(pixels, draft.image, draws())
         return {"image": pixels.transpose(2, 0, 1)}
+
+
+def _changed(pixels: np.ndarray, options: ImageLike, rng: np.random.Generator) -> np.ndarray:
+    if options.color:
+        pixels = jitter(pixels, options.color, rng)
+    return randaugment(pixels, *options.randaugment, rng) if options.randaugment else pixels

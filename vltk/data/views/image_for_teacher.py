@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 from vltk.data.image import take
 
 
@@ -16,5 +16,5 @@ class ImageForTeacher:
     def __init__(self, *, size: int = 224) -> None:
         self.size = size
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         return {"image_for_teacher": take(draft.pixels, draft.crop, self.size).transpose(2, 0, 1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 from vltk.data.image import BadSample
 
 
@@ -16,7 +16,7 @@ class Label:
     def __init__(self, *, field: str = "label", score: bool = False) -> None:
         self.field, self.score = field, score
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         value = draft.sample.meta.get(self.field)
         if self.score and isinstance(value, int | float):
             return {"label": np.array(value, np.float32)}

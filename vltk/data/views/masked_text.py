@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens: [MASK], a random token; the rest stays as it is
 
@@ -21,7 +21,8 @@ class MaskedText:
     def __init__(self, *, ratio: float = 0.15, whole_word: bool = False) -> None:
         self.ratio, self.whole_word = ratio, whole_word
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
+        rng = draws()
         chosen = self.choose(draft.words, rng)
         masked = draft.ids.copy()
         at = np.flatnonzero(chosen)

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 
 class Peers:
@@ -21,8 +21,8 @@ class Peers:
     def __init__(self, *, of: int = 75) -> None:  # the images of a GPU in BLIP's pretrain.yaml
         self.together = of
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         name = f"{draft.dataset.name}/{draft.sample.key}".encode()
         number = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1
-        image, text = rng.random(2)
+        image, text = draws().random(2)
         return {"image_id": np.array(number), "image_lot": np.array(image), "text_lot": np.array(text)}

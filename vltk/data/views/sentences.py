@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 from vltk.data.image import BadSample
 from vltk.data.sequence import joined
 
@@ -17,7 +17,7 @@ class Sentences:
 
     needs = ("text",)
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         if not draft.sample.texts:
             raise BadSample("no text")
         ids, _ = joined(draft.sample.texts, draft.tokenizer, draft.max_length or draft.tokenizer.max_length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 
 class Text:
@@ -19,8 +19,8 @@ class Text:
     def __init__(self, *, drop: float = 0.0, prompt: str = "") -> None:
         self.drop, self.prompt = drop, prompt
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        ids = draft.ids[self.keep(draft.words, rng)] if self.drop else draft.ids
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
+        ids = draft.ids[self.keep(draft.words, draws())] if self.drop else draft.ids
         if not self.prompt:
             return {"text": ids, "text_length": np.array(len(ids))}
         longest = draft.max_length or draft.tokenizer.max_length

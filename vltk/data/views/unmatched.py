@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltk.data.draft import Draft
+from vltk.data.draft import Draft, Draws
 
 
 class Unmatched:
@@ -20,15 +20,15 @@ class Unmatched:
     def __init__(self, *, probability: float = 0.1) -> None:  # TorchMultimodal's itm_probability
         self.probability = probability
 
-    def __call__(self, draft: Draft, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(self, draft: Draft, draws: Draws) -> dict[str, np.ndarray]:
         matched = self._matched(draft, draft.position)
         if not matched:
-            draft.swap_text(rng)
+            draft.swap_text(draws())
         positive = matched or not self._any_matched(draft)
         return {"matched": np.array(matched), "positive": np.array(positive)}
 
     def _matched(self, draft: Draft, position: int) -> bool:
-        return bool(draft.rng("lot", position).random() >= self.probability)  # `rng` draws the other text
+        return bool(draft.rng("lot", position).random() >= self.probability)  # `draws` are for the other text
 
     def _any_matched(self, draft: Draft) -> bool:
         """Whether a sample of the step is matched; asks few samples unless the probability is close to 1."""
