@@ -124,7 +124,13 @@ class EachFrom:
 
 def names(folder: str) -> list[str]:
     """The parts of `vltk/<folder>`, sorted: its modules whose names do not start with an underscore."""
-    return sorted(m.name for m in pkgutil.iter_modules([str(root() / folder)]) if not m.name.startswith("_"))
+    return list(_names(root() / folder))
+
+
+@cache
+def _names(folder: Path) -> tuple[str, ...]:
+    """Looked up once: reading a recipe asks hundreds of times."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_")))
 
 
 def root() -> Path:

@@ -94,29 +94,36 @@ class Plan(NamedTuple):
 def locate(positions: np.ndarray, count: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """`(n,)` positions to `(n,)` epochs and `(n,)` indices below `count`; every epoch holds each index once."""
     epochs, within = np.divmod(positions.astype(np.int64), count)
-    indices = np.empty_like(within)
-    for epoch in np.unique(epochs).tolist():
-        here = epochs == epoch
-        indices[here] = permuted(within[here], count, (*key, epoch))
-    return epochs, indices
+    every, which = np.unique(epochs, return_inverse=True)
+    keys = np.stack([_round_keys((*key, epoch)) for epoch in every.tolist()], axis=1)
+    return epochs, _walked(within, count, keys[:, which])
 
 
 def permuted(values: np.ndarray, count: int, key: Key) -> np.ndarray:
-    """The images of `values` (each below `count`) under the permutation of that key.
+    """The images of `values` (each below `count`) under the permutation of that key."""
+    return _walked(values, count, np.repeat(_round_keys(key)[:, None], len(values), axis=1))
+
+
+def _round_keys(key: Key) -> np.ndarray:
+    return np.frombuffer(hashlib.blake2b(repr(key).encode(), digest_size=8 * ROUNDS).digest(), dtype="<u8")
+
+
+def _walked(values: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
+    """`(n,)` values, each below `count` and each under the permutation of its own `keys` (ROUNDS, n).
 
     A Feistel network on the next power of four, walked until the value is below `count` again (cycle walking).
     """
     half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
-    keys = np.frombuffer(hashlib.blake2b(repr(key).encode(), digest_size=8 * ROUNDS).digest(), dtype="<u8")
     current = values.astype(np.uint64)
     outside = np.ones(len(current), dtype=bool)
     while outside.any():
-        current[outside] = _feistel(current[outside], half, keys)
+        current[outside] = _feistel(current[outside], half, keys[:, outside])
         outside = current >= count
     return current.astype(np.int64)
 
 
 def _feistel(values: np.ndarray, half: int, keys: np.ndarray) -> np.ndarray:
+    """Values (n,), below 4 ** half, and the keys (ROUNDS, n) of each."""
     mask = np.uint64((1 << half) - 1)
     bits = np.uint64(half)
     left, right = values >> bits, values & mask
