@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from vltk import launch
@@ -59,17 +60,13 @@ class Interrupted:
 
     def __iter__(self) -> Generator[Step]:
         with closing(iter(self._loader)) as made:
-            yield from self._next(made, WARM)
+            yield from islice(made, WARM)
             for first in range(WARM, self._loader.steps - self._length, self._length):
                 alone = self._steps_alone(first)
                 start, waited = time.perf_counter(), self.wait_seconds
-                yield from self._next(made, self._length)
+                yield from islice(made, self._length)
                 self.turns.append(Turn(first, time.perf_counter() - start, self.wait_seconds - waited, alone))
             yield from made
-
-    def _next(self, made: Generator[Step], count: int) -> Generator[Step]:
-        for _ in range(count):
-            yield next(made)
 
     def _steps_alone(self, first: int) -> float:
         """Behind as many uncounted ones as let the loader get ahead, which then sleeps."""
@@ -88,13 +85,13 @@ def main() -> None:
     _cli.json_option(parser)
     options = parser.parse_args()
     turns = measure(options.recipe, options.overrides, options.stage, options.turn)
-    print(table(turns))
+    print(table(turns, options.turn))
     _cli.last([asdict(turn) for turn in turns], options.json)
 
 
 def measure(name: str, overrides: list[str], stage: str | None, length: int) -> list[Turn]:
-    """Trains the stage in a folder that is thrown away; it evaluates nothing and saves at the end alone. Raises
-    VltkError where it has no whole turn."""
+    """The turns of a stage, the last one where none is named, which is trained in a folder that is thrown away; it
+    evaluates nothing, and saves at the end alone. Raises VltkError where it has no whole turn."""
     recipe = load(name, overrides)
     require_data(recipe)
     stage = stage or list(recipe.stages)[-1]
@@ -102,12 +99,14 @@ def measure(name: str, overrides: list[str], stage: str | None, length: int) -> 
         raise VltkError(f"--stage {stage}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
     steps = recipe.stages[stage].steps
     if steps <= WARM + length:
-        raise VltkError(f"--turn {length}: the stage {stage} has {steps} steps; type {steps - WARM - 1} at the most")
+        most = steps - WARM - 1
+        told = f"; type {most} at the most" if most > 0 else ": too few for any turn"
+        raise VltkError(f"--turn {length}: the stage {stage} has {steps} steps{told}")
     dist.start()
     with tempfile.TemporaryDirectory() as folder, unsaid():
         setup = built(recipe, stage, Path(folder))
         setup.stage = setup.stage.model_copy(update={"checkpoint": Checkpoints(every=steps)})
-        loader = setup.loader = Interrupted(setup.loader, length, _alone(setup))  # type: ignore[assignment]
+        loader = setup.loader = Interrupted(setup.loader, length, _alone(setup))
         train(setup)
     return loader.turns
 
@@ -118,12 +117,10 @@ def _alone(setup: Setup) -> Callable[[int, str], float]:
     return lambda step, stream: timed_step(setup, stream, inputs[stream], step)
 
 
-def table(turns: list[Turn]) -> str:
+def table(turns: list[Turn], length: int) -> str:
     lines = ["| steps | s | waiting for data s | the same steps alone s | of their pace |", "|---|---|---|---|---|"]
-    length = turns[1].first - turns[0].first if len(turns) > 1 else None
     for turn in turns:
-        name = f"{turn.first + 1} to {turn.first + length}" if length else f"from {turn.first + 1} on"
-        lines.append(_row(name, turn.seconds, turn.waited, turn.alone))
+        lines.append(_row(f"{turn.first + 1} to {turn.first + length}", turn.seconds, turn.waited, turn.alone))
     lines.append(_row("all", *(sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone"))))
     shares = sorted(turn.alone / turn.seconds for turn in turns)
     return "\n".join([*lines, "", f"median of the turns {statistics.median(shares):.1%}"])
