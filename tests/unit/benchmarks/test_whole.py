@@ -1,4 +1,4 @@
-"""The benchmark of a whole run: turns of the real loop, and before each the same steps alone, while the loader sleeps."""
+"""The benchmark of a whole run: turns of the real loop, and before each the same steps alone as the loader sleeps."""
 
 from __future__ import annotations
 
