@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,12 +28,15 @@ def room() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def fill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the saving of that step on, no file can grow beyond 5 kB."""
+def fill_at(step: int, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the saving of that step on, no file can grow beyond 5 kB; `before` is the checkpoint before it, which is
+    written beside the steps."""
     asked = iter(range(1, 1000))
 
     def look(signals: Signals) -> int:
         if next(asked) == step:
+            while not before.exists():
+                time.sleep(0.01)
             resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return 0
 
@@ -48,7 +52,7 @@ def refill(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_while_saving(home: Path, room: None, capsys: pytest.CaptureFixture[str], stand_ins: Path) -> None:
     assert call(*CODES, "name=whole", "steps=3") == 0
     with pytest.MonkeyPatch.context() as patch:
-        fill_at(2, patch)
+        fill_at(2, home / "runs/full/codes/checkpoints/step-00000001", patch)
         code = call(*CODES, "name=full", "steps=3")
         refill(patch)
     said = capsys.readouterr().err
