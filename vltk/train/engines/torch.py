@@ -57,7 +57,8 @@ class Torch:
         if math.isfinite(norm):
             self._optimizer.activate(stream, lr, number, weight_decay)
             self._optimizer.step()
-        self.module.zero_grad(set_to_none=True)
+        for _, parameter in self._optimised():  # zero_grad walks through all modules first
+            parameter.grad = None
         return norm
 
     def pieces(self) -> Iterator[Piece]:
