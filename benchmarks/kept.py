@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 
 def kept(forward: Callable[[], object], module: nn.Module) -> int:
-    """Bytes of the tensors that `forward` keeps for backward, each storage once, without the parameters of `module`."""
+    """Bytes of the tensors that `forward` keeps for backward, each storage once, without the parameters of `module`.
+    Where it goes backward too, a place that is freed and taken again counts once."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     held: dict[int, int] = {}
 

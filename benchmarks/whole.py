@@ -2,8 +2,8 @@
 
     python -m benchmarks.whole [RECIPE] [KEY=VALUE ...] [--stage NAME] [--turn 40] [--json]
 
-A stage is trained from its first step to its last, and stands still every `--turn` steps for the same steps on batches
-that are there already. `benchmarks/README.md` says what is counted.
+A stage is trained from its first step to its last; behind every `--turn` steps it stands still, and the same batches
+are stepped once more without loader and loop. `benchmarks/README.md` says what is counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -23,11 +24,12 @@ launch.before_torch()  # as `vltk train` does, whose steps these are
 
 from benchmarks import _cli  # noqa: E402
 from vltk import dist  # noqa: E402
+from vltk.data.batch import Batch  # noqa: E402
 from vltk.data.loader import Loader, Step  # noqa: E402
 from vltk.errors import VltkError  # noqa: E402
 from vltk.log import unsaid  # noqa: E402
 from vltk.needs import require_data  # noqa: E402
-from vltk.plan.bench import WARM, built, on_its_device, timed_step  # noqa: E402
+from vltk.plan.bench import built, on_its_device, timed_step  # noqa: E402
 from vltk.recipe import Checkpoints, load  # noqa: E402
 from vltk.train.loop import train  # noqa: E402
 from vltk.train.setup import Setup  # noqa: E402
@@ -35,8 +37,8 @@ from vltk.train.setup import Setup  # noqa: E402
 
 @dataclass(frozen=True)
 class Turn:
-    """Steps of a run: the first one, seconds, those of them spent waiting for data, and the seconds that the same steps
-    took just before on batches that were there."""
+    """Steps of a run: the first one, seconds, those of them spent waiting for data, and the seconds that steps on the
+    same batches took right behind it."""
 
     first: int
     seconds: float
@@ -45,35 +47,47 @@ class Turn:
 
 
 class Interrupted:
-    """The loader of a run that is `setup`'s, which between turns of so many steps takes them alone, by `alone(step,
-    stream)`: its seconds. The first `WARM` steps of the run belong to no turn, nor do the last ones: the end saves.
+    """The loader of a run, which behind each turn of so many steps takes them alone, by `alone(step, stream, batches)`:
+    its seconds.
+
+    Before a turn go steps that belong to none, as many as the loader may be ahead: it got there while nothing was
+    counted, and makes a batch a step from then on. Nor do the last steps belong to one, as the end saves.
     """
 
-    def __init__(self, loader: Loader, length: int, alone: Callable[[int, str], float]) -> None:
-        self.streams, self.mixture = loader.streams, loader.mixture
+    def __init__(self, loader: Loader, length: int, alone: Callable[[int, str, list[Batch]], float]) -> None:
+        self.streams = loader.streams
         self.turns: list[Turn] = []
         self._loader, self._length, self._alone = loader, length, alone
+        self._ahead = ahead(loader.prefetch)
 
     @property
     def wait_seconds(self) -> float:
         return self._loader.wait_seconds
 
     def __iter__(self) -> Generator[Step]:
+        span = self._ahead + self._length
         with closing(iter(self._loader)) as made:
-            yield from islice(made, WARM)
-            for first in range(WARM, self._loader.steps - self._length, self._length):
-                alone = self._steps_alone(first)
+            for before in range(0, self._loader.steps - span, span):
+                yield from islice(made, self._ahead)
+                taken: list[Step] = []
                 start, waited = time.perf_counter(), self.wait_seconds
-                yield from islice(made, self._length)
-                self.turns.append(Turn(first, time.perf_counter() - start, self.wait_seconds - waited, alone))
+                for step in islice(made, self._length):
+                    taken.append(step)
+                    yield step
+                seconds, waited = time.perf_counter() - start, self.wait_seconds - waited
+                self.turns.append(Turn(before + self._ahead, seconds, waited, self._steps_alone(taken)))
             yield from made
 
-    def _steps_alone(self, first: int) -> float:
+    def _steps_alone(self, taken: list[Step]) -> float:
         """Behind as many uncounted ones as let the loader get ahead, which then sleeps."""
-        ahead = range(first, min(self._loader.prefetch + 2, self._length) + first)
-        for step in ahead:
-            self._alone(step, self.mixture.stream_at(step))
-        return sum(self._alone(step, self.mixture.stream_at(step)) for step in range(first, first + self._length))
+        for step in taken[: self._ahead]:
+            self._alone(*step)
+        return sum(self._alone(*step) for step in taken)
+
+
+def ahead(prefetch: int) -> int:
+    """Steps that the loader may be ahead: those that are ready, one that waits for room, and one in the making."""
+    return prefetch + 2
 
 
 def main() -> None:
@@ -91,34 +105,34 @@ def main() -> None:
 
 def measure(name: str, overrides: list[str], stage: str | None, length: int) -> list[Turn]:
     """The turns of a stage, the last one where none is named, which is trained in a folder that is thrown away; it
-    evaluates nothing, and saves at the end alone. Raises VltkError where it has no whole turn."""
+    evaluates nothing, and saves at the end alone. Raises VltkError where it has no whole turn, or goes back."""
     recipe = load(name, overrides)
     require_data(recipe)
     stage = stage or list(recipe.stages)[-1]
     if stage not in recipe.stages:
         raise VltkError(f"--stage {stage}: the recipe {recipe.name} has {', '.join(recipe.stages)}")
     steps = recipe.stages[stage].steps
-    if steps <= WARM + length:
-        most = steps - WARM - 1
+    most = steps - ahead(recipe.stages[stage].loader.prefetch) - 1
+    if length > most:
         told = f"; type {most} at the most" if most > 0 else ": too few for any turn"
         raise VltkError(f"--turn {length}: the stage {stage} has {steps} steps{told}")
     dist.start()
     with tempfile.TemporaryDirectory() as folder, unsaid():
         setup = built(recipe, stage, Path(folder))
         setup.stage = setup.stage.model_copy(update={"checkpoint": Checkpoints(every=steps)})
-        loader = setup.loader = Interrupted(setup.loader, length, _alone(setup))
+        loader = setup.loader = Interrupted(setup.loader, length, partial(_alone, setup))
         train(setup)
+        if setup.loader is not loader:
+            raise VltkError(f"the stage {stage} went back to its start ({setup.watch.fault}): nothing was measured")
     return loader.turns
 
 
-def _alone(setup: Setup) -> Callable[[int, str], float]:
-    """Steps on the first batch of each stream."""
-    inputs = {name: on_its_device(setup, stream.micro_batches(0)) for name, stream in setup.loader.streams.items()}
-    return lambda step, stream: timed_step(setup, stream, inputs[stream], step)
+def _alone(setup: Setup, step: int, stream: str, batches: list[Batch]) -> float:
+    return timed_step(setup, stream, on_its_device(setup, batches), step)
 
 
 def table(turns: list[Turn], length: int) -> str:
-    lines = ["| steps | s | waiting for data s | the same steps alone s | of their pace |", "|---|---|---|---|---|"]
+    lines = ["| steps | s | waiting for data s | the same batches alone s | of their pace |", "|---|---|---|---|---|"]
     for turn in turns:
         lines.append(_row(f"{turn.first + 1} to {turn.first + length}", turn.seconds, turn.waited, turn.alone))
     lines.append(_row("all", *(sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone"))))

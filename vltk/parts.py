@@ -129,7 +129,7 @@ def names(folder: str) -> list[str]:
 
 @cache
 def _names(folder: Path) -> tuple[str, ...]:
-    """Looked up once: reading a recipe asks hundreds of times."""
+    """Looked up once, as reading a recipe asks hundreds of times: a file added later is found by the next process."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_")))
 
 

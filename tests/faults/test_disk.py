@@ -35,7 +35,9 @@ def fill_at(step: int, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def look(signals: Signals) -> int:
         if next(asked) == step:
+            deadline = time.monotonic() + 60
             while not before.exists():
+                assert time.monotonic() < deadline, f"{before} was not written"
                 time.sleep(0.01)
             resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vltk.data.tokens import TokenDataset
 
 REDRAWS = 20
-Draws = Callable[[], np.random.Generator]  # a view's own at a sample: making it costs as much as some views
+Draws = Callable[[], np.random.Generator]  # makes a view's generator at a sample, which begins anew with each call
 
 
 class _Hashed(ISeedSequence):

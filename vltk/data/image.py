@@ -150,7 +150,7 @@ def check_pixels(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def is_whole(height: int, width: int, options: CropLike) -> bool:
-    """Whether every random crop of such an image is all of it, not mirrored: then nothing need be drawn."""
+    """Whether `crop_box` gives all of such an image, not mirrored, whatever is drawn."""
     return height == width and not options.flip and options.crop == options.ratio == (1.0, 1.0)
 
 

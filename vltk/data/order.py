@@ -95,8 +95,8 @@ def locate(positions: np.ndarray, count: int, key: Key) -> tuple[np.ndarray, np.
     """`(n,)` positions to `(n,)` epochs and `(n,)` indices below `count`; every epoch holds each index once."""
     epochs, within = np.divmod(positions.astype(np.int64), count)
     every, which = np.unique(epochs, return_inverse=True)
-    keys = np.stack([_round_keys((*key, epoch)) for epoch in every.tolist()], axis=1)
-    return epochs, _walked(within, count, keys[:, which])
+    keys = np.array([_round_keys((*key, epoch)) for epoch in every.tolist()], "<u8").reshape(-1, ROUNDS)
+    return epochs, _walked(within, count, keys[which].T)
 
 
 def permuted(values: np.ndarray, count: int, key: Key) -> np.ndarray:

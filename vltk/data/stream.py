@@ -167,6 +167,13 @@ class Stream:
             self.threads.shutdown(cancel_futures=True)
 
 
+def keep_decoded(streams: Mapping[str, Stream], budget: int) -> None:
+    """Pictures of so many bytes, of all these streams together, stay decoded from now on, and none of those before."""
+    pixels = PixelCache(budget)
+    for stream in streams.values():
+        stream.pixels = pixels
+
+
 def _makers(views: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """View makers by view name; those that change the sample run first."""
     made = {}

@@ -70,7 +70,7 @@ class Tokenizer:
         return self._encode(text, max_length or self.max_length)
 
     def _encode_now(self, text: str, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=False)  # without places of characters
+        encoding = self._backend.encode(text, add_special_tokens=False)
         ids = np.array([self.cls, *encoding.ids[: max_length - 2], self.sep], dtype=np.int64)
         words = self.words_of(ids)
         ids.setflags(write=False)

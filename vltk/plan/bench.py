@@ -22,7 +22,8 @@ from vltk import dist
 from vltk.data.batch import Batch
 from vltk.data.loader import Loader
 from vltk.data.mixture import Mixture
-from vltk.data.pixels import BUDGET, PixelCache
+from vltk.data.pixels import BUDGET
+from vltk.data.stream import keep_decoded
 from vltk.errors import VltkError
 from vltk.log import unsaid
 from vltk.plan.calibrate import stand_in
@@ -83,11 +84,11 @@ def bench(recipe: Recipe, stage: str | None = None, rounds: int = 10) -> dict[st
         ceilings = {"products": products(device, dtype), "products_fp32": products(device, torch.float32)}
         ceilings["copying"] = copying(device)
         steps = max(LEAST, rounds * len(setup.stage.streams) // TURNS)
-        _keep_decoded(setup, 0)
+        keep_decoded(setup.loader.streams, 0)
         inputs, loading = _loaded(setup, rounds)
         paces = {stream: _pace(setup, stream, inputs[stream], loading[stream], rounds) for stream in inputs}
         decoding = _turns(setup, inputs, steps)
-        _keep_decoded(setup, BUDGET)
+        keep_decoded(setup.loader.streams, BUDGET)
         _make_all(setup, steps)
         kept = _turns(setup, inputs, steps)
     return {
@@ -105,13 +106,6 @@ def built(recipe: Recipe, name: str, folder: Path) -> Setup:
     own = RunFolder(folder / "own")
     own.path.mkdir()
     return build(name, stage, own, sources)
-
-
-def _keep_decoded(setup: Setup, budget: int) -> None:
-    """Pictures of so many bytes stay decoded from now on, and none of those before."""
-    pixels = PixelCache(budget)
-    for stream in setup.loader.streams.values():
-        stream.pixels = pixels
 
 
 def _make_all(setup: Setup, steps: int) -> None:

@@ -1,9 +1,9 @@
 """A few real steps of each stream on this device: how fast it is, and what memory is taken beside what is planned.
 
 Each stage trains in a process of its own, in a folder that is thrown away, through the loader and the engine that
-training has, and saves beside its last steps; what it starts from are weights drawn at random, as they change neither
-times nor sizes. First with few samples, for the memory that no plan knows (libraries, kernels, allocator); then with
-its micro-batch.
+training has, twice over the same batches, of which the second time counts, with pictures decoded in both, and saves
+beside its last steps; what it starts from are weights drawn at random, as they change neither times nor sizes. First
+with few samples, for the memory that no plan knows (libraries, kernels, allocator); then with its micro-batch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 import torch
 
 from vltk import dist
+from vltk.data.pixels import BUDGET
+from vltk.data.stream import keep_decoded
 from vltk.errors import VltkError
 from vltk.needs import require_data
 from vltk.plan.pace import Measured
@@ -106,6 +108,9 @@ def steps_of(recipe: Recipe, name: str, stage: Stage, folder: Path) -> Run:
     setup = build(name, stage, own, sources)
     seconds: dict[str, list[tuple[float, float]]] = {stream: [] for stream in stage.streams}
     saved_at = stage.steps - BESIDE * len(stage.streams)
+    for step, stream, batches in setup.loader:  # once before they count: a run under way has met most lengths of text
+        _step(setup, step, stream, batches)
+    keep_decoded(setup.loader.streams, BUDGET)
     with Saver(own.checkpoints, stage.checkpoint) as saver:
         for step, stream, batches in setup.loader:
             if step == saved_at:

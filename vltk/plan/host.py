@@ -16,6 +16,7 @@ from vltk.plan.count import StageCount
 from vltk.plan.memory import Layout, memory, saving
 
 ONE = 1  # process
+KERNELS = 2**27  # bytes: those that oneDNN keeps for lengths of text that a few steps have not met (benchmarks.plan)
 
 
 def at_most(stage: StageCount, micro_batch: int | None) -> float:
@@ -34,7 +35,7 @@ def beside(stages: list[StageCount], measured: Calibration) -> dict[str, float]:
 def _beside(stage: StageCount, run: Run) -> float:
     micro_batch = stage.stage.micro_batch
     more = at_most(stage, micro_batch) - steps(stage, micro_batch)
-    return more + unplanned(stage, run) + (BUDGET if run.pixels else 0)
+    return more + unplanned(stage, run) + later_kernels(stage) + (BUDGET if run.pixels else 0)
 
 
 def checked(stages: list[StageCount], measured: Calibration) -> dict[str, dict[str, float]]:
@@ -52,6 +53,11 @@ def checked(stages: list[StageCount], measured: Calibration) -> dict[str, dict[s
 def unplanned(stage: StageCount, run: Run) -> float:
     """Bytes that no plan knows: the measured peak of a few steps without all that is planned of them."""
     return run.peak - at_most(resized(stage, run.samples), None) - run.pixels
+
+
+def later_kernels(stage: StageCount) -> float:
+    """Bytes of the kernels that come in the course of a whole training, where there are texts."""
+    return KERNELS if stage.stage.tokenizer is not None else 0
 
 
 def ahead(stage: StageCount) -> float:

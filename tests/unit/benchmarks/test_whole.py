@@ -1,10 +1,9 @@
-"""The benchmark of a whole run: turns of the real loop, and before each the same steps alone as the loader sleeps."""
+"""The benchmark of a whole run: turns of the real loop, and behind each the same batches alone as the loader sleeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from vltk.errors import VltkError
 
 
 class Batches:
-    """A loader of 9 steps, of streams a and b in turns, that notes what was asked for."""
+    """A loader of 14 steps, of streams a and b in turns, that has one ready at the most; it notes what was asked for."""
 
-    steps, prefetch, wait_seconds, streams = 9, 1, 0.0, {}
-    mixture = SimpleNamespace(stream_at=lambda step: "ab"[step % 2])
+    steps, prefetch, wait_seconds, streams = 14, 1, 0.0, {}
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -28,28 +26,29 @@ class Batches:
         for step in range(self.steps):
             self.seen.append(step)
             self.wait_seconds += 0.5
-            yield step, "ab"[step % 2], []
+            yield step, "ab"[step % 2], [f"batch {step}"]
 
 
-def test_the_same_steps_go_before_alone_and_the_last_one_is_in_no_turn() -> None:
+def test_the_same_batches_follow_alone_and_some_steps_are_in_no_turn() -> None:
     batches: Any = Batches()
 
-    def alone(step: int, stream: str) -> float:
+    def alone(step: int, stream: str, given: Any) -> float:
+        assert given == [f"batch {step}"]
         batches.seen.append(f"{step}{stream}")
         return 0.25
 
     interrupted = Interrupted(batches, 3, alone)
-    assert [step for step, _, _ in interrupted] == list(range(9))
-    first, second = (["2a", "3b", "4a"], ["5b", "6a", "7b"])  # each behind as many that are not counted
-    assert batches.seen == [0, 1, *first, *first, 2, 3, 4, *second, *second, 5, 6, 7, 8]
-    assert [(turn.first, turn.waited, turn.alone) for turn in interrupted.turns] == [(2, 1.5, 0.75), (5, 1.5, 0.75)]
+    assert [step for step, _, _ in interrupted] == list(range(14))
+    first, second = (["3b", "4a", "5b"], ["9b", "10a", "11b"])  # each behind as many that are not counted
+    assert batches.seen == [0, 1, 2, 3, 4, 5, *first, *first, 6, 7, 8, 9, 10, 11, *second, *second, 12, 13]
+    assert [(turn.first, turn.waited, turn.alone) for turn in interrupted.turns] == [(3, 1.5, 0.75), (9, 1.5, 0.75)]
     assert all(0 < turn.seconds < 5 for turn in interrupted.turns)
 
 
 def test_a_run_is_trained_to_its_end(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "toy.yaml").write_text(RECIPE)
-    turns = whole.measure("toy.yaml", ["steps=9"], None, 3)
-    assert [turn.first for turn in turns] == [2, 5] and not Path("runs").exists()
+    turns = whole.measure("toy.yaml", ["steps=13"], None, 3)
+    assert [turn.first for turn in turns] == [3, 9] and not Path("runs").exists()
     assert all(turn.seconds > 0 and turn.alone > 0 and 0 <= turn.waited < turn.seconds for turn in turns)
     assert not capsys.readouterr().err
 
@@ -58,10 +57,20 @@ def test_what_it_cannot_measure(home: Path) -> None:
     (home / "toy.yaml").write_text(RECIPE)
     with pytest.raises(VltkError, match="--stage joint: the recipe toy has train"):
         whole.measure("toy.yaml", [], "joint", 3)
-    with pytest.raises(VltkError, match="--turn 7: the stage train has 9 steps; type 6 at the most"):
+    with pytest.raises(VltkError, match="--turn 7: the stage train has 9 steps; type 5 at the most"):
         whole.measure("toy.yaml", ["steps=9"], None, 7)
     with pytest.raises(VltkError, match="--turn 3: the stage train has 3 steps: too few for any turn"):
         whole.measure("toy.yaml", ["steps=3"], None, 3)
+
+
+def test_a_run_that_goes_back_is_not_measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def goes_back(setup: Any) -> None:
+        setup.loader, setup.watch.fault = None, "the loss is not a finite number"
+
+    (home / "toy.yaml").write_text(RECIPE)
+    monkeypatch.setattr(whole, "train", goes_back)
+    with pytest.raises(VltkError, match="went back to its start .the loss is not a finite number"):
+        whole.measure("toy.yaml", ["steps=13"], None, 3)
 
 
 def test_the_table() -> None:

@@ -57,6 +57,17 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
     )
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 300])
+def test_epochs_that_are_permuted_together_are_permuted_as_each_by_itself(count: int) -> None:
+    positions = np.random.default_rng(0).permutation(1000)
+    epochs, indices = locate(positions, count, (0, "s"))
+    assert (epochs == positions // count).all()
+    for epoch in np.unique(epochs).tolist():
+        here = epochs == epoch
+        assert (indices[here] == permuted(positions[here] % count, count, (0, "s", epoch))).all()
+    assert [len(found) for found in locate(positions[:0], count, (0, "s"))] == [0, 0]
+
+
 def test_batches_have_their_shapes(make: Make, tokenizer: Tokenizer) -> None:
     (batch,) = stream([make()], tokenizer).micro_batches(0)
     shapes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in batch.tensors.items()}

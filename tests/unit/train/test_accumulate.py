@@ -117,6 +117,8 @@ def test_noise_is_a_function_of_seed_step_and_micro_batch() -> None:
     assert len(set(drawn.values())) == 4
     set_noise(0, 1, 0)
     assert torch.rand(()).item() == drawn[0, 1, 0]
+    torch.manual_seed(hash((0, 1, 0, 0)) & 0x7FFFFFFFFFFFFFFF)
+    assert torch.rand(()).item() == drawn[0, 1, 0]
 
 
 def test_metrics_of_every_micro_batch_are_kept() -> None:

@@ -69,7 +69,7 @@ def on_the_fly(coder: Coder, dataset: Dataset, batch_size: int) -> Iterator[tupl
     views = {"image_for_codes": {"maker": "image_for_codes", "size": SIZE}}
     stream = Stream([dataset], views, batch_size=batch_size, image=IMAGE, max_bad_rate=1.0)
     turns = Stream([dataset], {"turn": {"maker": "codes", "folders": {}}}, batch_size=batch_size, image=IMAGE)
-    turns.makers = {"turn": lambda draft, rng: {"turn": np.array([draft.crop_number, draft.index])}}
+    turns.makers = {"turn": lambda draft, draws: {"turn": np.array([draft.crop_number, draft.index])}}
     for step in range(CROPS * COUNT // batch_size):
         (batch,), (of,) = stream.micro_batches(step), turns.micro_batches(step)
         found = Encoded(None, batch.tensors, Plan.of([]), coder.codebook.codes).codes
