@@ -15,7 +15,7 @@ from vltk.errors import VltkError
 
 
 class Batches:
-    """A loader of 14 steps, of streams a and b in turns, that has one ready at the most; it notes what was asked for."""
+    """A loader of 14 steps, of streams a and b in turns, with one ready at the most; it notes what was asked for."""
 
     steps, prefetch, wait_seconds, streams = 14, 1, 0.0, {}
 
