@@ -136,8 +136,8 @@ def table(turns: list[Turn], length: int) -> str:
     for turn in turns:
         lines.append(_row(f"{turn.first + 1} to {turn.first + length}", turn.seconds, turn.waited, turn.alone))
     lines.append(_row("all", *(sum(getattr(turn, key) for turn in turns) for key in ("seconds", "waited", "alone"))))
-    shares = sorted(turn.alone / turn.seconds for turn in turns)
-    return "\n".join([*lines, "", f"median of the turns {statistics.median(shares):.1%}"])
+    median = statistics.median(turn.alone / turn.seconds for turn in turns)
+    return "\n".join([*lines, "", f"median of the turns {median:.1%}"])
 
 
 def _row(name: str, seconds: float, waited: float, alone: float) -> str:
