@@ -29,7 +29,7 @@ from vltk.data.loader import Loader, Step  # noqa: E402
 from vltk.errors import VltkError  # noqa: E402
 from vltk.log import unsaid  # noqa: E402
 from vltk.needs import require_data  # noqa: E402
-from vltk.plan.bench import built, on_its_device, timed_step  # noqa: E402
+from vltk.plan.bench import ahead, built, on_its_device, timed_step  # noqa: E402
 from vltk.recipe import Checkpoints, load  # noqa: E402
 from vltk.train.loop import train  # noqa: E402
 from vltk.train.setup import Setup  # noqa: E402
@@ -83,11 +83,6 @@ class Interrupted:
         for step in taken[: self._ahead]:
             self._alone(*step)
         return sum(self._alone(*step) for step in taken)
-
-
-def ahead(prefetch: int) -> int:
-    """Steps that the loader may be ahead: those that are ready, one that waits for room, and one in the making."""
-    return prefetch + 2
 
 
 def main() -> None:

@@ -162,7 +162,12 @@ def _turns(setup: Setup, inputs: dict[str, Inputs], steps: int) -> list[Turn]:
 def _span(setup: Setup, steps: int) -> int:
     """Steps whose batches a turn makes: the first ones, in which the loader gets ahead, do not count, and it is as far
     ahead at the end, so that it makes a batch a step in between."""
-    return WARM + steps + setup.stage.loader.prefetch + 2  # one that waits for room, one in the making
+    return WARM + steps + ahead(setup.stage.loader.prefetch)
+
+
+def ahead(prefetch: int) -> int:
+    """Steps that a loader may be ahead: those that are ready, one that waits for room, and one more to be sure."""
+    return prefetch + 2
 
 
 def _turn(setup: Setup, inputs: dict[str, Inputs], mixture: Mixture, first: int, steps: int) -> Turn:

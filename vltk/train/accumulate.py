@@ -83,7 +83,7 @@ def whole_counts(pretraining: Pretraining, stream: str, batches: Sequence[Batch]
 def set_noise(seed: int, step: int, micro_batch: int) -> None:
     """Dropout and Gumbel noise are a pure function of (seed, step, micro-batch, rank).
 
-    As `torch.manual_seed`, which takes half a millisecond where devices are absent: it keeps who asked to seed them.
+    As `torch.manual_seed`, which besides keeps a stack trace for each kind of device that is absent.
     """
     number = hash((seed, step, micro_batch, dist.rank())) & 0x7FFFFFFFFFFFFFFF
     torch.default_generator.manual_seed(number)
